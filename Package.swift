@@ -1,0 +1,62 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// The settings every Swift target is built with: Swift 6 mode with the upcoming features, every unsafe
+/// operation marked, every warning an error.
+let swiftSettings: [SwiftSetting] = [
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableExperimentalFeature("Lifetimes"),
+  .strictMemorySafety(),
+  .treatAllWarnings(as: .error),
+]
+
+/// Tests may import all of Foundation and touch raw memory freely.
+let testSettings: [SwiftSetting] = [
+  .enableUpcomingFeature("ExistentialAny"),
+  .treatAllWarnings(as: .error),
+]
+
+let package = Package(
+  name: "lmoe-tool",
+  platforms: [.macOS(.v26)],
+  products: [
+    .library(name: "LMoEFormat", targets: ["LMoEFormat"]),
+    .library(name: "LMoEExperts", targets: ["LMoEExperts"]),
+    .executable(name: "lmoe-tool", targets: ["lmoe-tool"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+  ],
+  targets: [
+    .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+    .target(
+      name: "CLMoEKernels",
+      cSettings: [.unsafeFlags(["-O2"], .when(configuration: .debug))]),
+    .target(name: "LMoECore", dependencies: ["CLMoEKernels"], swiftSettings: swiftSettings),
+    .target(
+      name: "LMoEFormat", dependencies: ["LMoECore", "CLMoEKernels", "CZstd"],
+      swiftSettings: swiftSettings),
+    .target(
+      name: "LMoEExperts", dependencies: ["LMoEFormat", "LMoECore"], swiftSettings: swiftSettings),
+    .executableTarget(
+      name: "lmoe-tool",
+      dependencies: [
+        "LMoEExperts", "LMoEFormat", "LMoECore", "CLMoEKernels",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: swiftSettings),
+    .testTarget(name: "LMoECoreTests", dependencies: ["LMoECore"], swiftSettings: testSettings),
+    .testTarget(
+      name: "LMoEFormatTests", dependencies: ["LMoEFormat", "LMoECore"],
+      swiftSettings: testSettings),
+    .testTarget(
+      name: "LMoEExpertsTests", dependencies: ["LMoEExperts", "LMoEFormat", "LMoECore"],
+      swiftSettings: testSettings),
+    .testTarget(
+      name: "ToolTests", dependencies: ["lmoe-tool", "LMoEFormat", "LMoECore"],
+      swiftSettings: testSettings),
+  ],
+  swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,99 @@
+// Calls that need _GNU_SOURCE, and the handler for I/O errors under a memory map.
+#define _GNU_SOURCE
+#include "CLMoEKernels.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/types.h>
+#include <unistd.h>
+#if defined(__linux__)
+#include <sys/random.h>
+#else
+#include <stdlib.h>
+#endif
+
+int lmoe_errno(void) { return errno; }
+
+int lmoe_lock_writer(int descriptor, int take) {
+#if defined(F_OFD_SETLK)
+  struct flock lock;
+  memset(&lock, 0, sizeof lock);
+  lock.l_type = take ? F_WRLCK : F_UNLCK;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = 1;
+  lock.l_len = 1;
+  return fcntl(descriptor, F_OFD_SETLK, &lock) == 0 ? 0 : errno;
+#else
+  (void)descriptor;
+  (void)take;
+  return ENOTSUP;
+#endif
+}
+
+int lmoe_reserve(int descriptor, int64_t offset, int64_t length) {
+#if defined(__linux__)
+  return fallocate(descriptor, FALLOC_FL_KEEP_SIZE, offset, length) == 0 ? 0 : errno;
+#else
+  (void)descriptor;
+  (void)offset;
+  (void)length;
+  return ENOTSUP;
+#endif
+}
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
+
+int lmoe_populate_read(void *address, size_t length) {
+#if defined(__linux__)
+  return madvise(address, length, MADV_POPULATE_READ) == 0 ? 0 : errno;
+#else
+  (void)address;
+  (void)length;
+  return EINVAL;
+#endif
+}
+
+static char sigbus_message[256];
+static size_t sigbus_length;
+static int sigbus_status;
+
+static void on_sigbus(int number) {
+  (void)number;
+  ssize_t ignored = write(2, sigbus_message, sigbus_length);
+  (void)ignored;
+  _exit(sigbus_status);
+}
+
+void lmoe_exit_on_sigbus(const char *message, int status) {
+  strncpy(sigbus_message, message, sizeof sigbus_message - 1);
+  sigbus_length = strlen(sigbus_message);
+  sigbus_status = status;
+  struct sigaction action;
+  memset(&action, 0, sizeof action);
+  action.sa_handler = on_sigbus;
+  sigaction(SIGBUS, &action, 0);
+}
+
+int lmoe_random(void *bytes, size_t length) {
+#if defined(__linux__)
+  uint8_t *next = bytes;
+  while (length > 0) {
+    ssize_t got = getrandom(next, length, 0);
+    if (got < 0) {
+      if (errno == EINTR) continue;
+      return errno;
+    }
+    next += got;
+    length -= (size_t)got;
+  }
+  return 0;
+#else
+  arc4random_buf(bytes, length);
+  return 0;
+#endif
+}

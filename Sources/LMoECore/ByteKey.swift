@@ -1,0 +1,59 @@
+/// A text compared by its UTF-8 bytes: a tensor, bank or vocabulary name.
+///
+/// `String` compares by canonical equivalence, which would merge `"é"` with `"e\u{301}"`; names in model
+/// files are byte strings.
+public struct ByteKey: Hashable, Comparable, Sendable, CustomStringConvertible,
+  ExpressibleByStringLiteral
+{
+  /// The text.
+  public let text: String
+
+  /// Makes a key of `text`.
+  public init(_ text: String) { self.text = text }
+
+  /// Makes a key of a literal.
+  public init(stringLiteral value: String) { text = value }
+
+  /// The text itself.
+  public var description: String { text }
+
+  /// Whether both have the same bytes.
+  public static func == (left: ByteKey, right: ByteKey) -> Bool {
+    left.text.utf8.count == right.text.utf8.count && left.text.utf8.elementsEqual(right.text.utf8)
+  }
+
+  /// Byte order.
+  public static func < (left: ByteKey, right: ByteKey) -> Bool {
+    left.text.utf8.lexicographicallyPrecedes(right.text.utf8)
+  }
+
+  /// Feeds the bytes.
+  public func hash(into hasher: inout Hasher) {
+    var text = text
+    text.withUTF8 { unsafe hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
+  }
+}
+
+extension String {
+  /// Whether both texts have the same UTF-8 bytes.
+  public func hasSameBytes(as other: String) -> Bool { ByteKey(self) == ByteKey(other) }
+
+  /// The text with control characters made visible, for messages: names in files are hostile.
+  ///
+  /// C0 controls become their pictures (ESC is `␛`), DEL `␡`, and C1 controls, bidirectional overrides and
+  /// line separators `\u{…}`.
+  public var printable: String {
+    var result = ""
+    for scalar in unicodeScalars {
+      switch scalar.value {
+      case 0..<0x20:
+        if let picture = Unicode.Scalar(0x2400 + scalar.value) { result.unicodeScalars.append(picture) }
+      case 0x7F: result += "␡"
+      case 0x80...0x9F, 0x200E...0x200F, 0x2028...0x202E, 0x2066...0x2069:
+        result += "\\u{\(String(scalar.value, radix: 16))}"
+      default: result.unicodeScalars.append(scalar)
+      }
+    }
+    return result
+  }
+}

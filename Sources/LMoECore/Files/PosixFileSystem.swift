@@ -1,0 +1,135 @@
+private import CLMoEKernels
+
+#if canImport(Glibc)
+  private import Glibc
+#else
+  private import Darwin
+#endif
+
+/// The operating system's files.
+public struct PosixFileSystem: FileSystem {
+  /// The only one there is.
+  public init() {}
+
+  /// Opens `path`.
+  public func open(_ path: String, _ mode: FileMode) throws(FileError) -> any File {
+    let flags: Int32 =
+      switch mode {
+      case .read: O_RDONLY | O_CLOEXEC
+      case .update: O_RDWR | O_CLOEXEC
+      case .createNew: O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC
+      }
+    // O_NONBLOCK: opening a FIFO must not wait for its writer.
+    let descriptor = unsafe path.withCString { unsafe Self.openFile($0, flags | O_NONBLOCK) }
+    let operation: FileError.Operation = mode == .createNew ? .create : .open
+    guard descriptor >= 0 else { throw FileError(operation, path: path, code: lmoe_errno()) }
+    let file = PosixFile(path: path, descriptor: descriptor)
+    var facts = stat()
+    guard unsafe fstat(descriptor, &facts) == 0 else {
+      throw FileError(operation, path: path, code: lmoe_errno())
+    }
+    guard facts.st_mode & S_IFMT == S_IFREG else {
+      throw FileError(operation, path: path, code: facts.st_mode & S_IFMT == S_IFDIR ? EISDIR : EINVAL)
+    }
+    return file
+  }
+
+  @unsafe private static func openFile(_ path: UnsafePointer<CChar>, _ flags: Int32) -> Int32 {
+    while true {
+      let descriptor = unsafe Self.call(path, flags)
+      if descriptor >= 0 || lmoe_errno() != EINTR { return descriptor }
+    }
+  }
+
+  @unsafe private static func call(_ path: UnsafePointer<CChar>, _ flags: Int32) -> Int32 {
+    #if canImport(Glibc)
+      unsafe Glibc.open(path, flags, 0o666)
+    #else
+      unsafe Darwin.open(path, flags, 0o666)
+    #endif
+  }
+
+  /// Gives the file at `source` the path `target`, replacing what is there.
+  public func rename(_ source: String, to target: String) throws(FileError) {
+    #if canImport(Glibc)
+      let result = unsafe Glibc.rename(source, target)
+    #else
+      let result = unsafe Darwin.rename(source, target)
+    #endif
+    guard result == 0 else { throw FileError(.rename, path: target, code: lmoe_errno()) }
+  }
+
+  /// Removes a file.
+  public func remove(_ path: String) throws(FileError) {
+    guard unsafe unlink(path) == 0 else { throw FileError(.remove, path: path, code: lmoe_errno()) }
+  }
+
+  /// Makes the entries of the directory that holds `path` stable.
+  public func syncDirectory(of path: String) throws(FileError) {
+    let directory = Self.directory(of: path)
+    let descriptor = unsafe directory.withCString { unsafe Self.openFile($0, O_RDONLY | O_CLOEXEC) }
+    guard descriptor >= 0 else { throw FileError(.sync, path: directory, code: lmoe_errno()) }
+    defer { _ = close(descriptor) }
+    // Some file systems cannot flush a directory and say EINVAL; there is nothing more to do there.
+    guard fsync(descriptor) == 0 || lmoe_errno() == EINVAL else {
+      throw FileError(.sync, path: directory, code: lmoe_errno())
+    }
+  }
+
+  /// The directory part of `path`.
+  public static func directory(of path: String) -> String {
+    guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return "." }
+    return slash == path.startIndex ? "/" : String(path[..<slash])
+  }
+
+  private func status(_ path: String) -> stat? {
+    var facts = stat()
+    return unsafe stat(path, &facts) == 0 ? facts : nil
+  }
+
+  /// The identity of what `path` leads to.
+  public func identity(_ path: String) throws(FileError) -> FileIdentity {
+    guard let facts = status(path) else { throw FileError(.inspect, path: path, code: lmoe_errno()) }
+    return FileIdentity(device: UInt64(facts.st_dev), inode: UInt64(facts.st_ino))
+  }
+
+  /// What `path` leads to.
+  public func kind(_ path: String) -> FileKind? {
+    guard let facts = status(path) else { return nil }
+    switch facts.st_mode & S_IFMT {
+    case S_IFREG: return .file
+    case S_IFDIR: return .directory
+    default: return .other
+    }
+  }
+
+  /// The names in a directory, sorted by bytes.
+  public func list(_ directory: String) throws(FileError) -> [String] {
+    guard let stream = unsafe opendir(directory) else {
+      throw FileError(.list, path: directory, code: lmoe_errno())
+    }
+    defer { _ = unsafe closedir(stream) }
+    var names: [ByteKey] = []
+    while let entry = unsafe readdir(stream) {
+      let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) {
+        unsafe String(cString: UnsafeRawPointer($0).assumingMemoryBound(to: CChar.self))
+      }
+      if name != "." && name != ".." { names.append(ByteKey(name)) }
+    }
+    return names.sorted().map(\.text)
+  }
+
+  /// Makes a directory.
+  public func makeDirectory(_ path: String) throws(FileError) {
+    guard unsafe mkdir(path, 0o777) == 0 else {
+      throw FileError(.makeDirectory, path: path, code: lmoe_errno())
+    }
+  }
+
+  /// `path` with all links followed; `path` itself if it leads nowhere.
+  public func resolve(_ path: String) -> String {
+    guard let resolved = unsafe realpath(path, nil) else { return path }
+    defer { unsafe free(resolved) }
+    return unsafe String(cString: resolved)
+  }
+}

@@ -1,0 +1,264 @@
+/// A strict pull parser for JSON (RFC 8259) over bytes.
+///
+/// It refuses what permissive parsers disagree on: duplicate keys (compared as bytes after unescaping), lone
+/// surrogates, invalid UTF-8, a byte order mark, leading zeros, deep nesting. Numbers stay text.
+public struct JSONCursor {
+  /// The text.
+  public let bytes: [UInt8]
+  /// How far it has read.
+  public private(set) var position = 0
+  private let maximumDepth: Int
+  private var levels: [Level] = []
+
+  private struct Level {
+    var isFirst = true
+    /// nil where the caller looks for duplicates itself.
+    var keys: Set<ByteKey>?
+  }
+
+  /// Starts at the first byte of `bytes`.
+  public init(_ bytes: [UInt8], maximumDepth: Int = 64) {
+    self.bytes = bytes
+    self.maximumDepth = maximumDepth
+  }
+
+  /// What the next value is.
+  public enum Kind: Hashable, Sendable { case object, array, string, number, bool, null }
+
+  /// The kind of the next value, without reading it.
+  public mutating func kind() throws(JSONError) -> Kind {
+    skipWhitespace()
+    switch try peek() {
+    case UInt8(ascii: "{"): return .object
+    case UInt8(ascii: "["): return .array
+    case UInt8(ascii: "\""): return .string
+    case UInt8(ascii: "t"), UInt8(ascii: "f"): return .bool
+    case UInt8(ascii: "n"): return .null
+    case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"): return .number
+    case let byte: throw JSONError(.unexpectedByte(byte), at: position)
+    }
+  }
+
+  /// Enters an object. `uniqueKeys: false` leaves it to the caller to find duplicates.
+  public mutating func beginObject(uniqueKeys: Bool = true) throws(JSONError) {
+    try begin(UInt8(ascii: "{"), "an object", Level(keys: uniqueKeys ? [] : nil))
+  }
+
+  /// Enters an array.
+  public mutating func beginArray() throws(JSONError) {
+    try begin(UInt8(ascii: "["), "an array", Level(keys: nil))
+  }
+
+  /// The next key of the object entered last, its colon passed; nil at the end, the object left.
+  public mutating func nextKey() throws(JSONError) -> String? {
+    guard try advance(closing: UInt8(ascii: "}")) else { return nil }
+    skipWhitespace()
+    let start = position
+    let key = try string()
+    if levels[levels.count - 1].keys?.insert(ByteKey(key)).inserted == false {
+      throw JSONError(.duplicateKey(key), at: start)
+    }
+    skipWhitespace()
+    try expect(UInt8(ascii: ":"), "':'")
+    return key
+  }
+
+  /// Whether the array entered last has another element; if not, the array is left.
+  public mutating func nextElement() throws(JSONError) -> Bool {
+    try advance(closing: UInt8(ascii: "]"))
+  }
+
+  /// Reads a string.
+  public mutating func string() throws(JSONError) -> String {
+    skipWhitespace()
+    try expect(UInt8(ascii: "\""), "a string")
+    let start = position
+    while position < bytes.count {
+      switch bytes[position] {
+      case UInt8(ascii: "\""):
+        defer { position += 1 }
+        return try text(Array(bytes[start..<position]), at: start)
+      case UInt8(ascii: "\\"): return try escapedString(from: start)
+      case 0..<0x20: throw JSONError(.invalidString, at: position)
+      default: position += 1
+      }
+    }
+    throw JSONError(.unexpectedEnd, at: position)
+  }
+
+  /// Reads a number, as its text.
+  public mutating func number() throws(JSONError) -> JSONNumber {
+    skipWhitespace()
+    let start = position
+    func digits(_ cursor: inout JSONCursor) throws(JSONError) {
+      let first = cursor.position
+      while cursor.position < cursor.bytes.count, (0x30...0x39).contains(cursor.bytes[cursor.position]) {
+        cursor.position += 1
+      }
+      if cursor.position == first { throw JSONError(.invalidNumber, at: first) }
+    }
+    if skip(UInt8(ascii: "-")) {}
+    let first = position
+    try digits(&self)
+    if bytes[first] == UInt8(ascii: "0") && position > first + 1 {
+      throw JSONError(.invalidNumber, at: first)
+    }
+    if skip(UInt8(ascii: ".")) { try digits(&self) }
+    if skip(UInt8(ascii: "e")) || skip(UInt8(ascii: "E")) {
+      if !skip(UInt8(ascii: "+")) { _ = skip(UInt8(ascii: "-")) }
+      try digits(&self)
+    }
+    return JSONNumber(text: String(decoding: bytes[start..<position], as: UTF8.self))
+  }
+
+  /// Reads `true` or `false`.
+  public mutating func bool() throws(JSONError) -> Bool {
+    skipWhitespace()
+    if try peek() == UInt8(ascii: "t") {
+      try word("true")
+      return true
+    }
+    try word("false")
+    return false
+  }
+
+  /// Reads `null`.
+  public mutating func null() throws(JSONError) {
+    skipWhitespace()
+    try word("null")
+  }
+
+  /// Passes over a value of any kind, checking it all the same.
+  public mutating func skipValue() throws(JSONError) {
+    switch try kind() {
+    case .object:
+      try beginObject()
+      while try nextKey() != nil { try skipValue() }
+    case .array:
+      try beginArray()
+      while try nextElement() { try skipValue() }
+    case .string: _ = try string()
+    case .number: _ = try number()
+    case .bool: _ = try bool()
+    case .null: try null()
+    }
+  }
+
+  /// Makes sure that nothing but white space is left.
+  public mutating func end() throws(JSONError) {
+    skipWhitespace()
+    if position < bytes.count { throw JSONError(.trailingBytes, at: position) }
+  }
+
+  // MARK: Tokens
+
+  private mutating func begin(_ byte: UInt8, _ what: String, _ level: Level) throws(JSONError) {
+    skipWhitespace()
+    if levels.count >= maximumDepth { throw JSONError(.tooDeep(maximumDepth), at: position) }
+    try expect(byte, what)
+    levels.append(level)
+  }
+
+  private mutating func advance(closing: UInt8) throws(JSONError) -> Bool {
+    skipWhitespace()
+    let isFirst = levels[levels.count - 1].isFirst
+    levels[levels.count - 1].isFirst = false
+    if try peek() == closing {
+      position += 1
+      levels.removeLast()
+      return false
+    }
+    if !isFirst { try expect(UInt8(ascii: ","), "','") }
+    return true
+  }
+
+  private func peek() throws(JSONError) -> UInt8 {
+    guard position < bytes.count else { throw JSONError(.unexpectedEnd, at: position) }
+    return bytes[position]
+  }
+
+  private mutating func skip(_ byte: UInt8) -> Bool {
+    guard position < bytes.count, bytes[position] == byte else { return false }
+    position += 1
+    return true
+  }
+
+  private mutating func expect(_ byte: UInt8, _ what: String) throws(JSONError) {
+    guard try peek() == byte else { throw JSONError(.expected(what), at: position) }
+    position += 1
+  }
+
+  private mutating func word(_ text: String) throws(JSONError) {
+    for byte in text.utf8 { try expect(byte, text) }
+  }
+
+  private mutating func skipWhitespace() {
+    while position < bytes.count {
+      switch bytes[position] {
+      case 0x20, 0x09, 0x0A, 0x0D: position += 1
+      default: return
+      }
+    }
+  }
+
+  private func text(_ utf8: [UInt8], at start: Int) throws(JSONError) -> String {
+    guard let text = String(validating: utf8, as: UTF8.self) else {
+      throw JSONError(.invalidUTF8, at: start)
+    }
+    return text
+  }
+
+  private mutating func escapedString(from start: Int) throws(JSONError) -> String {
+    var unescaped = Array(bytes[start..<position])
+    while true {
+      let byte = try peek()
+      position += 1
+      switch byte {
+      case UInt8(ascii: "\""): return try text(unescaped, at: start)
+      case 0..<0x20: throw JSONError(.invalidString, at: position - 1)
+      case UInt8(ascii: "\\"):
+        let escape = try peek()
+        position += 1
+        switch escape {
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): unescaped.append(escape)
+        case UInt8(ascii: "b"): unescaped.append(0x08)
+        case UInt8(ascii: "f"): unescaped.append(0x0C)
+        case UInt8(ascii: "n"): unescaped.append(0x0A)
+        case UInt8(ascii: "r"): unescaped.append(0x0D)
+        case UInt8(ascii: "t"): unescaped.append(0x09)
+        case UInt8(ascii: "u"): unescaped.append(contentsOf: try unicodeEscape())
+        default: throw JSONError(.invalidString, at: position - 1)
+        }
+      default: unescaped.append(byte)
+      }
+    }
+  }
+
+  private mutating func unicodeEscape() throws(JSONError) -> [UInt8] {
+    let start = position - 2
+    var value = try fourDigits()
+    if (0xD800...0xDBFF).contains(value) {
+      guard skip(UInt8(ascii: "\\")), skip(UInt8(ascii: "u")) else {
+        throw JSONError(.invalidString, at: start)
+      }
+      let low = try fourDigits()
+      guard (0xDC00...0xDFFF).contains(low) else { throw JSONError(.invalidString, at: start) }
+      value = 0x10000 + (value - 0xD800) << 10 + (low - 0xDC00)
+    }
+    guard let scalar = Unicode.Scalar(value) else { throw JSONError(.invalidString, at: start) }
+    return Array(String(Character(scalar)).utf8)
+  }
+
+  private mutating func fourDigits() throws(JSONError) -> UInt32 {
+    var value: UInt32 = 0
+    for _ in 0..<4 {
+      let digit = try peek()
+      guard let nibble = Character(Unicode.Scalar(digit)).hexDigitValue, digit < 0x80 else {
+        throw JSONError(.invalidString, at: position)
+      }
+      value = value << 4 | UInt32(nibble)
+      position += 1
+    }
+    return value
+  }
+}

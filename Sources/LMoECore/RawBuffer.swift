@@ -1,0 +1,26 @@
+#if canImport(Glibc)
+  private import Glibc
+#else
+  private import Darwin
+#endif
+
+/// A block of memory, 64-byte aligned, that lives as long as this object.
+///
+/// Used for weights on their way through: reused from chunk to chunk, never initialised for nothing. One
+/// thread at a time writes to it.
+@safe public final class RawBuffer: @unchecked Sendable {
+  /// The memory. Valid while this object is.
+  @unsafe public let bytes: UnsafeMutableRawBufferPointer
+
+  /// Allocates `count` bytes (at least one).
+  public init(count: Int) {
+    unsafe bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: max(count, 1), alignment: 64)
+  }
+
+  deinit { unsafe bytes.deallocate() }
+
+  /// The first `count` bytes.
+  @unsafe public func prefix(_ count: Int) -> UnsafeMutableRawBufferPointer {
+    unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[..<count])
+  }
+}

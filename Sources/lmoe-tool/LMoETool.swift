@@ -1,0 +1,1 @@
+@main struct LMoETool { static func main() {} }
