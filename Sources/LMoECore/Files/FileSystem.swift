@@ -91,8 +91,8 @@ extension File {
   /// `count` bytes from `offset`.
   public func bytes(at offset: UInt64, count: Int) throws(FileError) -> [UInt8] {
     var failure: FileError?
-    let result = [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
-      let bytes = unsafe UnsafeMutableRawBufferPointer(buffer)
+    let result = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+      let bytes = UnsafeMutableRawBufferPointer(buffer)
       do throws(FileError) {
         try unsafe read(into: UnsafeMutableRawBufferPointer(rebasing: bytes[..<count]), at: offset)
         initialized = count
