@@ -114,7 +114,7 @@ void lmoe_field_scatter(const uint8_t *plane, size_t block, size_t width, size_t
   for (size_t i = 0; i < count; i++) memcpy(field + i * block, plane + i * width, width);
 }
 
-void lmoe_histogram(const uint8_t *bytes, size_t length, uint32_t counts[256]) {
+void lmoe_histogram(const uint8_t *bytes, size_t length, uint32_t *counts) {
   // Four tables: equal neighbours would otherwise wait for each other's store.
   uint32_t lanes[4][256] = {{0}};
   size_t i = 0;
@@ -127,3 +127,5 @@ void lmoe_histogram(const uint8_t *bytes, size_t length, uint32_t counts[256]) {
   for (; i < length; i++) lanes[0][bytes[i]]++;
   for (int s = 0; s < 256; s++) counts[s] += lanes[0][s] + lanes[1][s] + lanes[2][s] + lanes[3][s];
 }
+
+int lmoe_equal(const void *left, const void *right, size_t length) { return memcmp(left, right, length) == 0; }

@@ -97,3 +97,38 @@ int lmoe_random(void *bytes, size_t length) {
   return 0;
 #endif
 }
+
+// Paths of temporary files, for the signal handler: fixed slots, so that it allocates and locks nothing.
+enum { temporary_slots = 16, temporary_length = 4096 };
+static char temporaries[temporary_slots][temporary_length];
+
+void lmoe_temporary_began(const char *path) {
+  if (strlen(path) >= temporary_length) return;
+  for (int slot = 0; slot < temporary_slots; slot++) {
+    if (temporaries[slot][0] == 0) {
+      strcpy(temporaries[slot] + 1, path + 1);
+      temporaries[slot][0] = path[0];  // last: the handler sees a whole path or none
+      return;
+    }
+  }
+}
+
+void lmoe_temporary_ended(const char *path) {
+  for (int slot = 0; slot < temporary_slots; slot++)
+    if (strcmp(temporaries[slot], path) == 0) temporaries[slot][0] = 0;
+}
+
+static void on_signal(int number) {
+  for (int slot = 0; slot < temporary_slots; slot++)
+    if (temporaries[slot][0] != 0) unlink(temporaries[slot]);
+  _exit(128 + number);
+}
+
+void lmoe_remove_temporaries_on_signals(void) {
+  struct sigaction action;
+  memset(&action, 0, sizeof action);
+  action.sa_handler = on_signal;
+  sigaction(SIGINT, &action, 0);
+  sigaction(SIGTERM, &action, 0);
+  sigaction(SIGHUP, &action, 0);
+}

@@ -37,7 +37,9 @@ void lmoe_planes_merge(const uint8_t *const *planes, uint8_t *elements, size_t c
 void lmoe_field_gather(const uint8_t *field, size_t block, size_t width, size_t count, uint8_t *plane);
 void lmoe_field_scatter(const uint8_t *plane, size_t block, size_t width, size_t count, uint8_t *field);
 /// Adds the byte histogram of `bytes` to `counts`.
-void lmoe_histogram(const uint8_t *bytes, size_t length, uint32_t counts[256]);
+void lmoe_histogram(const uint8_t *bytes, size_t length, uint32_t *counts);
+/// 1 if both ranges hold the same bytes.
+int lmoe_equal(const void *left, const void *right, size_t length);
 
 // MARK: System (system.c)
 
@@ -49,6 +51,11 @@ int lmoe_reserve(int descriptor, int64_t offset, int64_t length);
 int lmoe_populate_read(void *address, size_t length);
 /// Makes a SIGBUS (an I/O error under a memory map) end the process with `message` on stderr and `status`.
 void lmoe_exit_on_sigbus(const char *message, int status);
+/// Remembers, and forgets, the path of a temporary file (up to 16 of them).
+void lmoe_temporary_began(const char *path);
+void lmoe_temporary_ended(const char *path);
+/// From now on SIGINT, SIGTERM and SIGHUP remove the remembered files and end the process with 128 + number.
+void lmoe_remove_temporaries_on_signals(void);
 /// Fills `bytes` from the system's random source. 0 or an errno.
 int lmoe_random(void *bytes, size_t length);
 /// errno of the last failed call of this thread.

@@ -17,7 +17,7 @@ public struct JSONNumber: Hashable, Sendable {
   public init(text: String) { self.text = text }
 
   /// The value, if it is written as an integer and fits.
-  public func integer<Value: FixedWidthInteger>(_: Value.Type = Int.self) -> Value? { Value(text) }
+  public func integer<Value: FixedWidthInteger>(_: Value.Type = Value.self) -> Value? { Value(text) }
 
   /// The nearest double, or nil where it would be infinite.
   public var double: Double? {

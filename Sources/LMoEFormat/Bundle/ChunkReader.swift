@@ -1,0 +1,57 @@
+import LMoECore
+
+/// Reads, checks and decodes chunks of one file, from any thread.
+struct ChunkReader: Sendable {
+  let file: any File
+  let checks: Bool
+  let coders = CoderPool()
+
+  /// Reads a chunk, checks its stored bytes, and decodes it into `raw`, which has its raw length.
+  @unsafe func decode(
+    _ chunk: Chunk, of type: TensorType, into raw: UnsafeMutableRawBufferPointer, with coder: ChunkCoder
+  ) throws(FormatError) {
+    // Raw chunks are read where they are wanted; others through the output buffer.
+    let stored =
+      unsafe chunk.codec == .raw ? raw : coder.output.prefix(chunk.storedLength)
+    try io { () throws(FileError) in try unsafe file.read(into: stored, at: chunk.offset) }
+    let bytes = UnsafeRawBufferPointer(stored)
+    if checks, unsafe Checksum.hash64(bytes) != chunk.storedHash {
+      throw FormatError(.chunkDamaged, offset: chunk.offset)
+    }
+    guard chunk.codec != .raw else { return }
+    if let problem = unsafe coder.decode(chunk, of: type, bytes, into: raw) {
+      throw FormatError(.chunkInvalid, offset: chunk.offset, field: problem)
+    }
+  }
+}
+
+/// The raw bytes of a stored entry, decoded on demand.
+struct EntrySource: ByteSource {
+  let reader: ChunkReader
+  let entry: Entry
+
+  @unsafe func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(FormatError) {
+    guard entry.chunkRawBytes > 0 else { return }
+    let base = Int(offset)
+    var position = base
+    let end = base + buffer.count
+    while position < end {
+      let number = position / entry.chunkRawBytes
+      let chunk = entry.chunks[number]
+      let start = number * entry.chunkRawBytes
+      let stop = min(end, start + chunk.rawLength)
+      let target = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[position - base..<stop - base])
+      let coder = try reader.coders.borrow(chunkBytes: entry.chunkRawBytes)
+      defer { reader.coders.giveBack(coder) }
+      if position == start && stop == start + chunk.rawLength {
+        try unsafe reader.decode(chunk, of: entry.type, into: target, with: coder)
+      } else {
+        let whole = unsafe coder.raw.prefix(chunk.rawLength)
+        try unsafe reader.decode(chunk, of: entry.type, into: whole, with: coder)
+        unsafe target.copyMemory(
+          from: UnsafeRawBufferPointer(rebasing: whole[position - start..<stop - start]))
+      }
+      position = stop
+    }
+  }
+}

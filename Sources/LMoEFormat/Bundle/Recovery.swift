@@ -1,0 +1,100 @@
+import LMoECore
+
+/// Looks for roots that no superblock names (specification §6.3, §6.5).
+struct Recovery {
+  private let file: any File
+  private let header: Header
+  private let size: UInt64
+
+  init(_ file: any File, header: Header, size: UInt64) {
+    self.file = file
+    self.header = header
+    self.size = size
+  }
+
+  /// A root that lies whole in the file.
+  struct Found {
+    let extent: Extent
+    let root: Root
+    var generation: UInt64 { root.generation }
+
+    var superblock: Superblock {
+      Superblock(
+        fileUUID: root.fileUUID, generation: root.generation, features: root.features, root: extent,
+        commitNanoseconds: root.commitNanoseconds, liveBytes: 0, writer: "")
+    }
+  }
+
+  /// The generation after `superblock` that was written and perhaps published, if there is one.
+  func successor(of superblock: Superblock) throws(FormatError) -> Found? {
+    var result: Found?
+    try scan(from: superblock.committedEnd) { found in
+      guard let parent = found.root.parent, found.generation == superblock.generation + 1,
+        parent.extent.offset == superblock.root.offset, parent.extent.hash == superblock.root.hash
+      else { return true }
+      result = found
+      return false
+    }
+    return result
+  }
+
+  /// The highest generation whose root, manifests and cards are all whole.
+  func newest(from superblocks: [Superblock]) throws(FormatError) -> (Superblock, Root) {
+    var candidates: [Found] = []
+    try scan(from: Limits.fixedArea) { found in
+      if found.root.features.incompatible == 0 { candidates.append(found) }
+      return true
+    }
+    candidates.sort { $0.generation > $1.generation }
+    for candidate in candidates {
+      var superblock = candidate.superblock
+      // The superblock itself, where it survived, knows who wrote it and how much is live.
+      superblock = superblocks.first { $0.root == superblock.root } ?? superblock
+      if isWhole(candidate.root) { return (superblock, candidate.root) }
+    }
+    throw FormatError(
+      .truncated, expected: "at least one whole generation", found: "none in \(size) bytes")
+  }
+
+  private func isWhole(_ root: Root) -> Bool {
+    for bank in root.banks {
+      for extent in [bank.manifest, bank.card].compactMap(\.self) {
+        guard extent.end <= size, let count = Int(exactly: extent.length),
+          let bytes = try? file.bytes(at: extent.offset, count: count),
+          Checksum.hash128(bytes) == extent.hash
+        else { return false }
+      }
+    }
+    return true
+  }
+
+  /// Calls `visit` with each whole root at a multiple of 4,096 from `start` on, until it returns false.
+  private func scan(
+    from start: UInt64, _ visit: (Found) throws(FormatError) -> Bool
+  ) throws(FormatError) {
+    let window: UInt64 = 1 << 20
+    var base = start
+    while base < size {
+      let length = Int(min(window, size - base))
+      let bytes = try io { () throws(FileError) in try file.bytes(at: base, count: length) }
+      for place in stride(from: 0, to: length - Root.magic.count, by: Int(Limits.segmentAlignment)) {
+        guard bytes[place..<place + Root.magic.count].elementsEqual(Root.magic) else { continue }
+        if let found = try root(at: base + UInt64(place)), try !visit(found) { return }
+      }
+      base += window
+    }
+  }
+
+  private func root(at offset: UInt64) throws(FormatError) -> Found? {
+    guard size - offset >= Root.minimumBytes else { return nil }
+    let head = try io { () throws(FileError) in try file.bytes(at: offset, count: Root.headBytes) }
+    let length = Fields(head).u64(104)
+    guard (Root.minimumBytes...Limits.rootBytes).contains(length), length <= size - offset else {
+      return nil
+    }
+    let bytes = try io { () throws(FileError) in try file.bytes(at: offset, count: Int(length)) }
+    guard let root = try? Root(parsing: bytes, at: offset, header: header) else { return nil }
+    let hash = Fields(bytes).bits128(bytes.count - Root.trailerBytes)
+    return Found(extent: Extent(offset: offset, length: length, hash: hash), root: root)
+  }
+}

@@ -1,0 +1,60 @@
+import LMoECore
+
+/// Which entries of a write need their bytes written, and which share those of another.
+struct WritePlan: Sendable {
+  /// An entry whose bytes are to be written.
+  struct Fresh: Sendable {
+    let entry: NewEntry
+    let chunkRawBytes: Int
+    let chunkCount: Int
+  }
+
+  /// Where an entry's bytes come from.
+  enum Origin: Sendable {
+    case fresh(Int)
+    case shared(Entry)
+  }
+
+  let entries: [NewEntry]
+  private(set) var fresh: [Fresh] = []
+  private(set) var origins: [Origin] = []
+
+  init(_ entries: [NewEntry], isExternal: Bool, writer: BundleWriter) throws(FormatError) {
+    self.entries = entries
+    for entry in entries {
+      if entry.class == .tensor, entry.type.rawBytes > 0, !isExternal,
+        let origin = try writer.origin(of: entry, orFresh: fresh.count)
+      {
+        origins.append(origin)
+        continue
+      }
+      let unit = entry.type.unitBytes
+      let whole = max(1, writer.options.chunkBytes / unit) * unit
+      let chunkRawBytes = min(whole, entry.type.rawBytes)
+      let count = chunkRawBytes == 0 ? 0 : (entry.type.rawBytes + chunkRawBytes - 1) / chunkRawBytes
+      guard count <= Int(Limits.chunksPerEntry) else {
+        throw FormatError(.tooLarge, entry: entry.name, found: "\(entry.type.rawBytes) bytes")
+      }
+      origins.append(.fresh(fresh.count))
+      fresh.append(Fresh(entry: entry, chunkRawBytes: chunkRawBytes, chunkCount: count))
+    }
+  }
+
+  /// The manifest of the written entries.
+  func manifest(with results: EncodedEntries) -> Manifest {
+    Manifest(
+      entries: zip(entries, origins).map { entry, origin in
+        switch origin {
+        case .shared(let other):
+          Entry(
+            name: entry.name, class: entry.class, type: entry.type, chunkRawBytes: other.chunkRawBytes,
+            contentHash: other.contentHash, chunks: other.chunks)
+        case .fresh(let index):
+          Entry(
+            name: entry.name, class: entry.class, type: entry.type,
+            chunkRawBytes: results.chunks[index].isEmpty ? 0 : fresh[index].chunkRawBytes,
+            contentHash: results.hashes[index], chunks: results.chunks[index])
+        }
+      })
+  }
+}

@@ -1,0 +1,87 @@
+public import LMoECore
+
+/// Writes safetensors files: aligned, flushed, and under their name only when they are whole.
+public enum SafetensorsWriter {
+  /// Writes tensors of a bundle behind a head that is given: an imported file again, byte for byte.
+  ///
+  /// - Parameters:
+  ///   - head: Length word and JSON text.
+  ///   - tensors: The tensors and where each begins in the file.
+  public static func write(
+    _ path: String, head: [UInt8], tensors: [(entry: BankedEntry, offset: UInt64)], from bundle: Bundle,
+    on pool: WorkerPool = .shared, in system: any FileSystem = PosixFileSystem()
+  ) throws(FormatError) {
+    let offsets = tensors.map(\.offset)
+    try writeAtomically(path, in: system, failure: { FormatError($0) }) { (file) throws(FormatError) in
+      try io { () throws(FileError) in try file.write(head, at: 0) }
+      try unsafe bundle.decode(tensors.map(\.entry), on: pool) { (index, offset, bytes) throws(FormatError) in
+        let place = offsets[index] + UInt64(offset)
+        try io { () throws(FileError) in try unsafe file.write(bytes, at: place) }
+      }
+    }
+  }
+
+  /// Writes tensors with a head of our own: widest elements first, then by name, so that each is aligned to
+  /// its element and the first to 64 bytes.
+  ///
+  /// - Throws: `too-large` for more than the format holds, `invalid-name` for block-quantized tensors, or what
+  ///   a source throws.
+  public static func write(
+    _ path: String, tensors: [NewEntry], metadata: [(key: String, value: String)] = [],
+    in system: any FileSystem = PosixFileSystem()
+  ) throws(FormatError) {
+    let sorted = tensors.sorted {
+      (-$0.type.unitBytes, ByteKey($0.name)) < (-$1.type.unitBytes, ByteKey($1.name))
+    }
+    let head = try self.head(of: sorted, metadata: metadata)
+    try writeAtomically(path, in: system, failure: { FormatError($0) }) { (file) throws(FormatError) in
+      try io { () throws(FileError) in try file.write(head, at: 0) }
+      var position = UInt64(head.count)
+      let buffer = RawBuffer(count: 1 << 20)
+      for tensor in sorted {
+        var offset = 0
+        while offset < tensor.type.rawBytes {
+          let part = unsafe buffer.prefix(min(1 << 20, tensor.type.rawBytes - offset))
+          try unsafe tensor.source.read(into: part, at: UInt64(offset))
+          try io { () throws(FileError) in
+            try unsafe file.write(UnsafeRawBufferPointer(part), at: position)
+          }
+          position += UInt64(part.count)
+          offset += part.count
+        }
+      }
+    }
+  }
+
+  /// Length word and JSON text for tensors in the given order, padded to 64 bytes.
+  private static func head(
+    of tensors: [NewEntry], metadata: [(key: String, value: String)]
+  ) throws(FormatError) -> [UInt8] {
+    var object = JSONObject()
+    if !metadata.isEmpty {
+      object["__metadata__"] = .object(metadata.map { ($0.key, .string($0.value)) })
+    }
+    var position = 0
+    for tensor in tensors {
+      guard tensor.type.dtype != .block else {
+        throw FormatError(
+          .invalidName, entry: tensor.name, field: "safetensors has no block-quantized types",
+          found: tensor.name)
+      }
+      object[tensor.name] = [
+        "dtype": .string(tensor.type.dtype.name),
+        "shape": .array(tensor.type.shape.map { .integer($0) }),
+        "data_offsets": [.integer(position), .integer(position + tensor.type.rawBytes)],
+      ]
+      position += tensor.type.rawBytes
+    }
+    var json = Array(JSON.object(object).serialized().utf8)
+    json.append(contentsOf: repeatElement(UInt8(ascii: " "), count: (64 - (8 + json.count) % 64) % 64))
+    guard json.count <= Int(SafetensorsHeader.maximumBytes) else {
+      throw FormatError(.tooLarge, field: "safetensors header", found: "\(json.count) bytes")
+    }
+    var head: [UInt8] = []
+    head.append(little: UInt64(json.count))
+    return head + json
+  }
+}
