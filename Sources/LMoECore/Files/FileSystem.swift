@@ -57,6 +57,8 @@ public protocol FileSystem: Sendable {
   func list(_ directory: String) throws(FileError) -> [String]
   /// Makes a directory; its parent must exist.
   func makeDirectory(_ path: String) throws(FileError)
+  /// Removes an empty directory.
+  func removeDirectory(_ path: String) throws(FileError)
   /// `path` with all links followed.
   func resolve(_ path: String) -> String
 }

@@ -126,6 +126,11 @@ public struct PosixFileSystem: FileSystem {
     }
   }
 
+  /// Removes an empty directory.
+  public func removeDirectory(_ path: String) throws(FileError) {
+    guard unsafe rmdir(path) == 0 else { throw FileError(.remove, path: path, code: lmoe_errno()) }
+  }
+
   /// `path` with all links followed; `path` itself if it leads nowhere.
   public func resolve(_ path: String) -> String {
     guard let resolved = unsafe realpath(path, nil) else { return path }

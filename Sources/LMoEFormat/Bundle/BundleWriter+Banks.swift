@@ -67,6 +67,16 @@ extension BundleWriter {
   @discardableResult public func addBank(
     _ name: String, id: Bits128? = nil, card: JSON?, entries: [NewEntry], isExternal: Bool = false
   ) throws(FormatError) -> BankEntry {
+    try addBank(name, id: id, entries: entries, isExternal: isExternal) { _ in card }
+  }
+
+  /// Adds a bank whose card depends on its content.
+  ///
+  /// - Parameter card: Makes the card, given the bank's content id.
+  @discardableResult public func addBank(
+    _ name: String, id: Bits128? = nil, entries: [NewEntry], isExternal: Bool = false,
+    card: (Bits128) -> JSON?
+  ) throws(FormatError) -> BankEntry {
     try step { () throws(FormatError) in
       guard isValidName(name) else { throw FormatError(.invalidName, found: name) }
       guard !banks.contains(where: { $0.name.hasSameBytes(as: name) }) else {
@@ -74,20 +84,13 @@ extension BundleWriter {
       }
       do throws(FormatError) {
         let manifest = try write(try Self.sorted(entries), isExternal: isExternal)
+        var extent: Extent?
+        if let card = card(manifest.contentID) { extent = try appendCard(card, bank: name) }
+        let fresh = try io { () throws(FileError) in try Bits128.random() }
         return try finishBank(
-          name, id: id, card: card, manifest: manifest, isExternal: isExternal)
+          name, id: id ?? fresh, card: extent, manifest: manifest, isExternal: isExternal)
       } catch { throw error.at(bank: name) }
     }
-  }
-
-  /// Writes manifest and card of a bank whose chunks are written.
-  func finishBank(
-    _ name: String, id: Bits128?, card: JSON?, manifest: Manifest, isExternal: Bool
-  ) throws(FormatError) -> BankEntry {
-    let cardExtent: Extent?
-    if let card { cardExtent = try appendCard(card, bank: name) } else { cardExtent = nil }
-    let fresh = try io { () throws(FileError) in try Bits128.random() }
-    return try finishBank(name, id: id ?? fresh, card: cardExtent, manifest: manifest, isExternal: isExternal)
   }
 
   /// Writes the manifest of a bank whose chunks and card are written.

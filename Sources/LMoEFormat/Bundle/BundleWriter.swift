@@ -38,6 +38,8 @@ public final class BundleWriter: @unchecked Sendable {
   let header: Header
   /// What is published now; nil for a file that is being made.
   let base: Bundle?
+  /// The published state that is appended to; nil for a file that is being made.
+  public var current: Bundle? { base }
   var previous: Root.Parent?
   var generation: UInt64
   /// Where the next bytes go.
@@ -134,6 +136,9 @@ public final class BundleWriter: @unchecked Sendable {
     }
     throw FormatError(.replaced, path: path)
   }
+
+  /// The generation that `commit` publishes, or has published.
+  public var publishedGeneration: UInt64 { generation }
 
   /// Takes back what was written: the bundle is as it was, a new file is gone.
   public func abort() {

@@ -64,14 +64,23 @@ public struct NewEntry: Sendable {
     self.init(.tensor, name, type: type, source: source)
   }
 
-  /// A document.
+  /// A document in memory.
   ///
   /// - Throws: `too-large`.
   public init(document name: String, bytes: [UInt8]) throws(FormatError) {
-    guard bytes.count <= Int(Limits.documentBytes), let type = TensorType.bytes(bytes.count) else {
+    try self.init(document: name, byteCount: UInt64(bytes.count), source: MemorySource(bytes))
+  }
+
+  /// A document of `byteCount` bytes.
+  ///
+  /// - Throws: `too-large`.
+  public init(
+    document name: String, byteCount: UInt64, source: any ByteSource
+  ) throws(FormatError) {
+    guard byteCount <= Limits.documentBytes, let type = TensorType.bytes(Int(byteCount)) else {
       throw FormatError(
-        .tooLarge, entry: name, expected: "at most \(Limits.documentBytes) bytes", found: "\(bytes.count)")
+        .tooLarge, entry: name, expected: "at most \(Limits.documentBytes) bytes", found: "\(byteCount)")
     }
-    self.init(.document, name, type: type, source: MemorySource(bytes))
+    self.init(.document, name, type: type, source: source)
   }
 }

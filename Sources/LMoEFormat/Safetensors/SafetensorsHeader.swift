@@ -30,6 +30,10 @@ public struct SafetensorsHeader: Sendable {
   ///
   /// - Throws: `safetensors-invalid` with what is wrong and, where there is one, the tensor.
   public init(json: [UInt8], fileBytes: UInt64) throws(FormatError) {
+    try self.init(json: json, fileBytes: fileBytes, isHeadOnly: false)
+  }
+
+  private init(json: [UInt8], fileBytes: UInt64, isHeadOnly: Bool) throws(FormatError) {
     guard json.first == UInt8(ascii: "{") else {
       throw FormatError(.safetensorsInvalid, field: "the header does not begin with '{'")
     }
@@ -67,10 +71,23 @@ public struct SafetensorsHeader: Sendable {
     tensors.sort {
       ($0.offset, $0.type.rawBytes, ByteKey($0.name)) < ($1.offset, $1.type.rawBytes, ByteKey($1.name))
     }
-    try Self.checkCoverage(tensors, from: dataStart, to: fileBytes)
+    if !isHeadOnly { try Self.checkCoverage(tensors, from: dataStart, to: fileBytes) }
     try Self.checkNames(tensors)
     self.tensors = tensors
     self.metadata = metadata
+  }
+
+  /// Parses a head that was kept: length word and JSON text. The file's length is what its tensors need.
+  ///
+  /// - Throws: `safetensors-invalid`.
+  public init(head: [UInt8]) throws(FormatError) {
+    guard head.count >= 8, Fields(head).u64(0) == UInt64(head.count - 8) else {
+      throw FormatError(.safetensorsInvalid, field: "header length")
+    }
+    let json = Array(head[8...])
+    let unbounded = try SafetensorsHeader(json: json, fileBytes: .max >> 1, isHeadOnly: true)
+    let end = unbounded.tensors.last.map { $0.offset + UInt64($0.type.rawBytes) }
+    self = try SafetensorsHeader(json: json, fileBytes: end ?? UInt64(head.count))
   }
 
   /// The tensors must fill the file without holes and without sharing: nothing can hide between them.

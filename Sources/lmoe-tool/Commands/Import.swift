@@ -1,0 +1,99 @@
+import ArgumentParser
+import LMoECore
+import LMoEExperts
+import LMoEFormat
+
+/// `lmoe-tool import`
+struct Import: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Make a bundle of a Hugging Face checkpoint and PEFT adapters.",
+    discussion: """
+      The checkpoint may be one safetensors file or shards with their index. Configuration, tokenizer and \
+      all other small files are kept verbatim; "export" gives every file back byte for byte.
+      """)
+
+  /// What gate a fresh bundle gets.
+  enum GateChoice: String, CaseIterable, ExpressibleByArgument { case uniform, none }
+
+  @Option(name: .long, help: "The directory of the base model.", completion: .directory)
+  var base: String
+
+  @Option(
+    name: .long, help: ArgumentHelp("A PEFT adapter to add as an expert.", valueName: "name=dir"),
+    completion: .directory)
+  var expert: [ExpertArgument] = []
+
+  @Option(name: .shortAndLong, help: "The bundle to make.", completion: .file(extensions: ["lmoe"]))
+  var output: String
+
+  @Option(name: .long, help: "The gate of the fresh bundle.")
+  var gate = GateChoice.uniform
+
+  @Option(name: .long, help: "How tensors are stored: planes is smaller, raw runs from the memory map.")
+  var codec = CodecPolicy.planes
+
+  @Flag(name: .long, help: "Record the base's names, shapes and hashes only, not its weights.")
+  var noEmbedBase = false
+
+  @Flag(name: .long, help: "Replace an existing file.")
+  var force = false
+
+  @OptionGroup var report: ReportOptions
+
+  func run() throws {
+    let system = PosixFileSystem()
+    if system.kind(output) != nil && !force { throw FormatError(.alreadyExists, path: output) }
+    let checkpoint = try HFCheckpoint(path: base, in: system)
+    noteLeftOut(base, checkpoint.leftOut)
+    var adapters: [(name: String, adapter: PEFTAdapter)] = []
+    for item in expert {
+      try requireExpertName(item.name)
+      let adapter = try PEFTAdapter(path: item.directory, in: system)
+      noteLeftOut(item.directory, adapter.leftOut, unknownKeys: adapter.unknownKeys)
+      adapters.append((item.name, adapter))
+    }
+    let total =
+      checkpoint.tensors.reduce(UInt64(0)) { $0 + UInt64($1.tensor.type.rawBytes) }
+      + adapters.flatMap(\.adapter.file.tensors).reduce(UInt64(0)) { $0 + UInt64($1.type.rawBytes) }
+    let progress = ProgressBar("import", total: total)
+    let writer = try BundleWriter(
+      creating: output, options: WriteOptions.defaults.writerOptions(codec: codec, progress: progress),
+      in: system)
+    do {
+      let bank = try writer.addBase(checkpoint, embeds: !noEmbedBase)
+      var shapes: [ByteKey: [Int]] = [:]
+      for item in checkpoint.tensors { shapes[ByteKey(item.tensor.name)] = item.tensor.type.shape }
+      for (name, adapter) in adapters {
+        try writer.addExpert(
+          adapter, named: name, baseShape: { shapes[ByteKey($0)] }, baseSourceID: bank.contentID.description)
+      }
+      if gate == .uniform { try writer.addUniformGate() }
+      try writer.commit(note: "import \(Self.lastComponent(base))")
+    } catch {
+      writer.abort()
+      progress.finish()
+      throw error
+    }
+    progress.finish()
+    let bundle = try Bundle(path: output)
+    report.print([
+      "schema": 1, "path": .string(output), "generation": .integer(bundle.generation),
+      "file_bytes": .integer(bundle.fileBytes), "raw_bytes": .integer(total),
+      "banks": .array(bundle.banks.map { .string($0.name) }),
+    ]) {
+      let share = formatted(100 * Double(bundle.fileBytes) / Double(max(total, 1)), digits: 1)
+      Terminal.print(
+        "\(output.printable): \(formatted(bytes: bundle.fileBytes)) of \(formatted(bytes: total)) (\(share) %), "
+          + "base and \(adapters.count) expert\(adapters.count == 1 ? "" : "s")")
+    }
+  }
+
+  static func lastComponent(_ path: String) -> String {
+    path.split(separator: "/").last.map(String.init) ?? path
+  }
+}
+
+extension WriteOptions {
+  /// What a command without these flags uses.
+  static var defaults: WriteOptions { (try? WriteOptions.parse([])) ?? WriteOptions() }
+}

@@ -1,0 +1,54 @@
+import ArgumentParser
+import LMoECore
+import LMoEExperts
+import LMoEFormat
+
+/// `lmoe-tool remove`
+struct Remove: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Remove experts from a bundle.",
+    discussion: "The bytes stay in the file, for \"restore\", until \"compact\".")
+
+  @Argument(help: "The bundle.", completion: .file(extensions: ["lmoe"]))
+  var file: String
+
+  @Argument(help: "The experts' names.")
+  var names: [String]
+
+  @OptionGroup var write: WriteOptions
+  @OptionGroup var report: ReportOptions
+
+  func run() throws {
+    let writer = try BundleWriter(appendingTo: file, options: write.writerOptions())
+    for name in names { try writer.removeBank("expert/" + name) }
+    let banks = names.map { "expert/" + $0 }.joined(separator: ", ")
+    let written = try writer.commit(note: "remove " + banks)
+    report.printChange(file, writer, written: written, "removed \(banks)")
+  }
+}
+
+/// `lmoe-tool rename`
+struct Rename: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Give an expert another name; it keeps its identity.")
+
+  @Argument(help: "The bundle.", completion: .file(extensions: ["lmoe"]))
+  var file: String
+
+  @Argument(help: "The expert's name.")
+  var name: String
+
+  @Argument(help: "Its new name.")
+  var newName: String
+
+  @OptionGroup var write: WriteOptions
+  @OptionGroup var report: ReportOptions
+
+  func run() throws {
+    try requireExpertName(newName)
+    let writer = try BundleWriter(appendingTo: file, options: write.writerOptions())
+    try writer.renameBank("expert/" + name, to: "expert/" + newName)
+    let written = try writer.commit(note: "rename expert/\(name) to expert/\(newName)")
+    report.printChange(file, writer, written: written, "renamed expert/\(name) to expert/\(newName)")
+  }
+}

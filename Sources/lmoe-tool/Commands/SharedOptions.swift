@@ -1,0 +1,74 @@
+public import ArgumentParser
+import LMoECore
+import LMoEExperts
+public import LMoEFormat
+
+/// `NAME=DIR`: an expert and where it comes from.
+struct ExpertArgument: ExpressibleByArgument, Sendable {
+  let name: String
+  let directory: String
+
+  init?(argument: String) {
+    guard let equals = argument.firstIndex(of: "="), equals > argument.startIndex else { return nil }
+    name = String(argument[..<equals])
+    directory = String(argument[argument.index(after: equals)...])
+    if directory.isEmpty { return nil }
+  }
+}
+
+extension CodecPolicy: ExpressibleByArgument {}
+
+/// Options of commands that print a report.
+struct ReportOptions: ParsableArguments {
+  @Flag(name: .long, help: "Print JSON (\"schema\": 1) instead of text.")
+  var json = false
+
+  /// Prints the report in the form asked for.
+  func print(_ report: JSON, _ text: () throws -> Void) rethrows {
+    if json { Terminal.print(report.serialized(pretty: true).dropLast().description) } else { try text() }
+  }
+}
+
+/// Options of commands that read a bundle.
+struct ReadOptions: ParsableArguments {
+  @Flag(name: .long, help: "Open the newest whole generation where the file is damaged or cut off.")
+  var recover = false
+
+  @Flag(name: .long, help: "Read with positioned reads only; never map the file into memory.")
+  var noMap = false
+
+  var bundleOptions: BundleOptions {
+    var options = BundleOptions()
+    options.recovers = recover
+    options.usesMap = !noMap
+    return options
+  }
+}
+
+/// Options of commands that change a bundle.
+struct WriteOptions: ParsableArguments {
+  @Flag(name: .long, help: "Go on where the file system has no locks; make sure nobody else writes.")
+  var noLock = false
+
+  func writerOptions(codec: CodecPolicy = .planes, progress: ProgressBar? = nil) -> BundleWriter.Options {
+    var options = BundleWriter.Options()
+    options.codec = codec
+    options.allowsMissingLocks = noLock
+    options.writerName = toolName
+    if let progress { options.progress = { progress.advance($0) } }
+    return options
+  }
+}
+
+/// Says on stderr what was not taken from a directory.
+func noteLeftOut(_ path: String, _ leftOut: [String], unknownKeys: [String] = []) {
+  if !leftOut.isEmpty {
+    let names = leftOut.map(\.printable).joined(separator: ", ")
+    Terminal.complain("Note: \(path.printable): not taken: \(names)")
+  }
+  if !unknownKeys.isEmpty {
+    let names = unknownKeys.map(\.printable).joined(separator: ", ")
+    Terminal.complain(
+      "Note: \(path.printable): adapter_config.json has keys this tool does not know, carried as they are: \(names)")
+  }
+}

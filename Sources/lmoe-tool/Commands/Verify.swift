@@ -1,0 +1,64 @@
+import ArgumentParser
+import LMoECore
+import LMoEFormat
+
+/// `lmoe-tool verify`
+struct Verify: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Check every byte of a bundle.",
+    discussion: """
+      Compares the hash of every stored chunk, manifest and card. With --full every tensor is decoded too and \
+      its content hash compared. Exit status 1 if anything is damaged. The hashes detect damage, not forgery.
+      """)
+
+  @Argument(help: "The bundle.", completion: .file(extensions: ["lmoe"]))
+  var file: String
+
+  @Flag(name: .long, help: "Decode everything and compare the content hashes too.")
+  var full = false
+
+  @OptionGroup var read: ReadOptions
+  @OptionGroup var report: ReportOptions
+
+  func run() throws {
+    let bundle = try Bundle(path: file, options: read.bundleOptions)
+    let total = bundle.banks.reduce(UInt64(0)) { $0 + (full ? $1.logicalBytes : $1.storedBytes) }
+    let progress = ProgressBar("verify", total: total)
+    let damage = try bundle.verify(decoding: full) { progress.advance($0) }
+    progress.finish()
+    let stored = bundle.banks.reduce(UInt64(0)) { $0 + $1.storedBytes }
+    report.print([
+      "schema": 1, "path": .string(file), "ok": .bool(damage.isEmpty && bundle.successor == nil),
+      "generation": .integer(bundle.generation), "checked_bytes": .integer(stored),
+      "damaged_copies": .integer(bundle.damagedCopies),
+      "successor": bundle.successor.map { .integer($0) } ?? .null,
+      "damage": .array(damage.map(Self.json)),
+    ]) {
+      for error in damage { Terminal.print("\(error)") }
+      if bundle.damagedCopies > 0 {
+        Terminal.print(
+          "\(file.printable): \(bundle.damagedCopies) of 6 copies of header and superblocks damaged; "
+            + "the others stand in, and \"compact\" writes all of them anew")
+      }
+      if let successor = bundle.successor {
+        Terminal.print(
+          "\(FormatError(.successorFound, path: file, expected: "\(bundle.generation)", found: "\(successor)"))")
+      }
+      if damage.isEmpty && bundle.successor == nil {
+        let entries = bundle.banks.reduce(0) { $0 + Int($1.tensorCount) }
+        Terminal.print(
+          "\(file.printable): whole; \(bundle.banks.count) banks, \(entries) tensors, "
+            + "\(formatted(bytes: stored)) checked\(full ? " and decoded" : "")")
+      }
+    }
+    if !damage.isEmpty || bundle.successor != nil { throw ExitCode.failure }
+  }
+
+  static func json(_ error: FormatError) -> JSON {
+    [
+      "code": .string(error.code.rawValue), "bank": error.bank.map(JSON.string) ?? .null,
+      "tensor": error.entry.map(JSON.string) ?? .null, "offset": error.offset.map { .integer($0) } ?? .null,
+      "message": .string(error.description),
+    ]
+  }
+}
