@@ -24,6 +24,12 @@ public enum Limits {
   public static let chunksPerEntry: UInt32 = 1 << 20
   /// Raw bytes in a chunk.
   public static let chunkRawBytes: UInt32 = 16 << 20
+  /// Raw and stored bytes of a bank: sums over all banks of a root fit 64 bits.
+  public static let bankBytes: UInt64 = 1 << 47
+  /// Bytes of the largest zstd window.
+  static let zstdWindow: UInt64 = 1 << 27
+  /// Bytes of unlisted roots that are hashed in vain before a search gives up.
+  static let vainHashing: UInt64 = 256 << 20
   /// Bytes in a name.
   public static let nameBytes = 1024
   /// Dimensions of a tensor.

@@ -29,8 +29,13 @@ extension Bundle {
     _ sink: @escaping @Sendable (Int, Int, UnsafeRawBufferPointer) throws(FormatError) -> Void
   ) throws(FormatError) {
     let jobs = ChunkJobs(entries.map(\.entry))
-    for item in entries where item.entry.chunks.isEmpty && item.entry.type.rawBytes > 0 {
-      throw FormatError(.external, path: path, bank: item.bank, entry: item.entry.name)
+    for item in entries where item.entry.chunks.isEmpty {
+      if item.entry.type.rawBytes > 0 {
+        throw FormatError(.external, path: path, bank: item.bank, entry: item.entry.name)
+      }
+      if chunkReader.checks, item.entry.contentHash != Checksum.hash128([]) {
+        throw FormatError(.contentMismatch, path: path, bank: item.bank, entry: item.entry.name)
+      }
     }
     let hash = StreamingHash128()
     let checks = chunkReader.checks

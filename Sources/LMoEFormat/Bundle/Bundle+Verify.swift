@@ -22,7 +22,7 @@ extension Bundle {
       do throws(FormatError) { _ = try card(of: bank) } catch { damage.append(error) }
     }
     if decoding {
-      for item in entries where !item.entry.chunks.isEmpty {
+      for item in entries where !item.entry.chunks.isEmpty || item.entry.type.rawBytes == 0 {
         do throws(FormatError) {
           try unsafe decode([item], on: pool) { (_, _, bytes) in progress(UInt64(bytes.count)) }
         } catch { damage.append(error) }

@@ -26,7 +26,7 @@ public final class Bundle: Sendable {
 
   let file: any File
   let chunkReader: ChunkReader
-  private let manifests = Guarded<[UInt64: Manifest]>([:])
+  private let manifests = Guarded<[BankEntry: Manifest]>([:])
   let mapping = Guarded<MappedRegion?>(nil)
   let verifiedExtents = Guarded<Set<UInt64>>([])
 
@@ -92,12 +92,13 @@ public final class Bundle: Sendable {
   ///
   /// - Throws: `manifest-damaged`, `manifest-invalid`, `unsupported-dtype`, `io`.
   public func manifest(of bank: BankEntry) throws(FormatError) -> Manifest {
-    if let known = manifests.withValue({ $0[bank.manifest.offset] }) { return known }
+    // By the whole entry: two banks may name the same bytes and say different things of them.
+    if let known = manifests.withValue({ $0[bank] }) { return known }
     do throws(FormatError) {
       let bytes = try read(bank.manifest, damaged: .manifestDamaged)
       let manifest = try Manifest(parsing: bytes, isExternal: bank.isExternal, end: superblock.root.offset)
       try bank.check(against: manifest)
-      manifests.withValue { $0[bank.manifest.offset] = manifest }
+      manifests.withValue { $0[bank] = manifest }
       return manifest
     } catch {
       throw error.at(path: path, bank: bank.name)

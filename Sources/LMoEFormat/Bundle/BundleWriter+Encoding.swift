@@ -35,7 +35,7 @@ extension BundleWriter {
           progress(UInt64(count))
           return
         }
-        let encoded = try unsafe Self.encode(bytes, of: item.entry, codec, with: coder, rawLength: count)
+        let encoded = try unsafe Self.encode(bytes, of: item.entry, codec, with: coder)
         let place = try turn.inTurn { () throws(FormatError) in
           unsafe results.hash(bytes, of: index, number: number)
           return try unsafe results.place(encoded.chunk, of: index, number: number)
@@ -53,25 +53,39 @@ extension BundleWriter {
     return plan.manifest(with: results)
   }
 
-  /// Encodes one chunk and makes sure that it decodes to what went in.
+  /// Encodes one chunk of an entry.
   @unsafe private static func encode(
-    _ raw: UnsafeRawBufferPointer, of entry: NewEntry, _ codec: CodecPolicy, with coder: ChunkCoder,
-    rawLength: Int
+    _ raw: UnsafeRawBufferPointer, of entry: NewEntry, _ codec: CodecPolicy, with coder: ChunkCoder
   ) throws(FormatError) -> (chunk: Chunk, bytes: UnsafeRawBufferPointer) {
-    let encoded =
-      switch (entry.class, codec) {
-      case (.document, _): unsafe coder.encodeDocument(raw)
-      case (.tensor, .planes): unsafe coder.encodeTensor(raw, of: entry.type)
-      case (.tensor, .raw):
-        unsafe ChunkCoder.Encoded(codec: .raw, filter: .none, planes: 0, bytes: raw)
-      }
+    switch (entry.class, codec) {
+    case (.document, _):
+      return try unsafe checked(coder.encodeDocument(raw), of: entry.type, raw, with: coder)
+    case (.tensor, .planes):
+      return try unsafe encode(raw, of: entry.type, with: coder)
+    case (.tensor, .raw):
+      let encoded = unsafe ChunkCoder.Encoded(codec: .raw, filter: .none, planes: 0, bytes: raw)
+      return try unsafe checked(encoded, of: entry.type, raw, with: coder)
+    }
+  }
+
+  /// Encodes one chunk of a tensor as planes, and makes sure that it decodes to what went in.
+  @unsafe static func encode(
+    _ raw: UnsafeRawBufferPointer, of type: TensorType, with coder: ChunkCoder
+  ) throws(FormatError) -> (chunk: Chunk, bytes: UnsafeRawBufferPointer) {
+    try unsafe checked(coder.encodeTensor(raw, of: type), of: type, raw, with: coder)
+  }
+
+  @unsafe private static func checked(
+    _ encoded: ChunkCoder.Encoded, of type: TensorType, _ raw: UnsafeRawBufferPointer,
+    with coder: ChunkCoder
+  ) throws(FormatError) -> (chunk: Chunk, bytes: UnsafeRawBufferPointer) {
     let chunk = unsafe Chunk(
-      offset: 0, storedLength: encoded.bytes.count, rawLength: rawLength,
+      offset: 0, storedLength: encoded.bytes.count, rawLength: raw.count,
       storedHash: Checksum.hash64(encoded.bytes), codec: encoded.codec, filter: encoded.filter,
       planes: UInt8(encoded.planes))
     if encoded.codec != .raw {
-      let target = unsafe coder.check.prefix(rawLength)
-      let problem = unsafe coder.decode(chunk, of: entry.type, encoded.bytes, into: target)
+      let target = unsafe coder.check.prefix(raw.count)
+      let problem = unsafe coder.decode(chunk, of: type, encoded.bytes, into: target)
       let isSame = unsafe UnsafeRawBufferPointer(target).elementsEqualBytes(of: raw)
       if problem != nil || !isSame {
         throw FormatError(.encodingFailed, field: problem ?? "decoded bytes differ")

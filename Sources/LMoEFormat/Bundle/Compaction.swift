@@ -72,8 +72,8 @@ struct BankCopier {
   private let codec: CodecPolicy?
   /// Where entries of the old file are in the new one: offsets of the chunks, then and now.
   private var moved: [[UInt64]: [UInt64]] = [:]
-  private var manifests: [UInt64: Extent] = [:]
-  private var cards: [UInt64: Extent] = [:]
+  private var manifests: [Extent: Extent] = [:]
+  private var cards: [Extent: Extent] = [:]
 
   init(from bundle: Bundle, to writer: BundleWriter, codec: CodecPolicy?) {
     self.bundle = bundle
@@ -86,9 +86,9 @@ struct BankCopier {
       let manifest = try bundle.manifest(of: bank)
       var card: Extent?
       if let old = bank.card {
-        card = cards[old.offset]
+        card = cards[old]
         if card == nil, let bytes = try bundle.cardBytes(of: bank) { card = try writer.append(bytes) }
-        cards[old.offset] = card
+        cards[old] = card
       }
       do throws(FormatError) {
         if let codec, !bank.isExternal {
@@ -119,7 +119,7 @@ struct BankCopier {
   private mutating func keep(
     _ bank: BankEntry, _ manifest: Manifest, card: Extent?
   ) throws(FormatError) {
-    if let known = manifests[bank.manifest.offset] {
+    if let known = manifests[bank.manifest] {
       var copy = bank
       copy.manifest = known
       copy.card = card
@@ -150,7 +150,7 @@ struct BankCopier {
     try write(work, of: manifest)
     let entry = try writer.finishBank(
       bank.name, id: bank.id, card: card, manifest: copy, isExternal: bank.isExternal)
-    manifests[bank.manifest.offset] = entry.manifest
+    manifests[bank.manifest] = entry.manifest
   }
 
   private func write(

@@ -12,6 +12,13 @@ struct Recovery {
     self.size = size
   }
 
+  /// Bytes hashed in vain so far: a hostile tail of heads must not cost its square.
+  private final class Budget {
+    var spent: UInt64 = 0
+  }
+
+  private let budget = Budget()
+
   /// A root that lies whole in the file.
   struct Found {
     let extent: Extent
@@ -28,10 +35,11 @@ struct Recovery {
   /// The generation after `superblock` that was written and perhaps published, if there is one.
   func successor(of superblock: Superblock) throws(FormatError) -> Found? {
     var result: Found?
-    try scan(from: superblock.committedEnd) { found in
-      guard let parent = found.root.parent, found.generation == superblock.generation + 1,
-        parent.extent.offset == superblock.root.offset, parent.extent.hash == superblock.root.hash
-      else { return true }
+    let isCandidate = { (head: Fields) in
+      head.u64(24) == superblock.generation + 1 && head.u64(56) == superblock.root.offset
+        && head.bits128(72) == superblock.root.hash
+    }
+    try scan(from: superblock.committedEnd, where: isCandidate) { found in
       result = found
       return false
     }
@@ -41,7 +49,7 @@ struct Recovery {
   /// The highest generation whose root, manifests and cards are all whole.
   func newest(from superblocks: [Superblock]) throws(FormatError) -> (Superblock, Root) {
     var candidates: [Found] = []
-    try scan(from: Limits.fixedArea) { found in
+    try scan(from: Limits.fixedArea, where: { _ in true }) { found in
       if found.root.features.incompatible == 0 { candidates.append(found) }
       return true
     }
@@ -70,30 +78,36 @@ struct Recovery {
 
   /// Calls `visit` with each whole root at a multiple of 4,096 from `start` on, until it returns false.
   private func scan(
-    from start: UInt64, _ visit: (Found) throws(FormatError) -> Bool
+    from start: UInt64, where isCandidate: (Fields) -> Bool, _ visit: (Found) throws(FormatError) -> Bool
   ) throws(FormatError) {
     let window: UInt64 = 1 << 20
     var base = start
     while base < size {
       let length = Int(min(window, size - base))
       let bytes = try io { () throws(FileError) in try file.bytes(at: base, count: length) }
-      for place in stride(from: 0, to: length - Root.magic.count, by: Int(Limits.segmentAlignment)) {
+      for place in stride(from: 0, through: length - Root.magic.count, by: Int(Limits.segmentAlignment)) {
         guard bytes[place..<place + Root.magic.count].elementsEqual(Root.magic) else { continue }
-        if let found = try root(at: base + UInt64(place)), try !visit(found) { return }
+        if budget.spent > Limits.vainHashing { return }
+        if let found = try root(at: base + UInt64(place), where: isCandidate), try !visit(found) { return }
       }
       base += window
     }
   }
 
-  private func root(at offset: UInt64) throws(FormatError) -> Found? {
+  private func root(
+    at offset: UInt64, where isCandidate: (Fields) -> Bool
+  ) throws(FormatError) -> Found? {
     guard size - offset >= Root.minimumBytes else { return nil }
     let head = try io { () throws(FileError) in try file.bytes(at: offset, count: Root.headBytes) }
     let length = Fields(head).u64(104)
-    guard (Root.minimumBytes...Limits.rootBytes).contains(length), length <= size - offset else {
+    guard Fields(head).bits128(8) == header.fileUUID, isCandidate(Fields(head)),
+      (Root.minimumBytes...Limits.rootBytes).contains(length), length <= size - offset
+    else { return nil }
+    let bytes = try io { () throws(FileError) in try file.bytes(at: offset, count: Int(length)) }
+    guard let root = try? Root(parsing: bytes, at: offset, header: header) else {
+      budget.spent += length
       return nil
     }
-    let bytes = try io { () throws(FileError) in try file.bytes(at: offset, count: Int(length)) }
-    guard let root = try? Root(parsing: bytes, at: offset, header: header) else { return nil }
     let hash = Fields(bytes).bits128(bytes.count - Root.trailerBytes)
     return Found(extent: Extent(offset: offset, length: length, hash: hash), root: root)
   }

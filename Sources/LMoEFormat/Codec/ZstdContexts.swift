@@ -1,4 +1,5 @@
 private import CZstd
+import LMoECore
 
 /// zstd compression and decompression contexts of one thread.
 @safe final class ZstdContexts {
@@ -68,6 +69,7 @@ private import CZstd
     guard facts.valid == 1 else { return "not a zstd frame" }
     guard facts.has_content_size == 1 else { return "zstd frame without content size" }
     guard facts.content_size == UInt64(target.count) else { return "zstd frame of another content size" }
+    guard facts.window_size <= Limits.zstdWindow else { return "zstd frame with too large a window" }
     guard facts.dictionary_id == 0 else { return "zstd frame with a dictionary" }
     let length = unsafe ZSTD_findFrameCompressedSize(frame.baseAddress, frame.count)
     guard ZSTD_isError(length) == 0, length == frame.count else { return "zstd frame of another length" }
@@ -75,5 +77,19 @@ private import CZstd
       decompressor, target.baseAddress, target.count, frame.baseAddress, frame.count)
     guard ZSTD_isError(written) == 0, written == target.count else { return "zstd data does not decode" }
     return nil
+  }
+}
+
+/// The content of one zstd frame; nil if it does not decode or exceeds `limit` bytes.
+package func decompressedZstd(_ frame: [UInt8], limit: Int) -> [UInt8]? {
+  guard let contexts = ZstdContexts() else { return nil }
+  return unsafe frame.withUnsafeBytes { bytes in
+    let facts = unsafe lmoe_zstd_frame_header(bytes.baseAddress, bytes.count)
+    guard facts.has_content_size == 1, let count = Int(exactly: facts.content_size), count <= limit else {
+      return nil
+    }
+    let buffer = RawBuffer(count: count)
+    guard unsafe contexts.decompress(bytes, into: buffer.prefix(count)) == nil else { return nil }
+    return unsafe Array(buffer.prefix(count))
   }
 }

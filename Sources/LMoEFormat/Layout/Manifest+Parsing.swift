@@ -38,7 +38,8 @@ extension Manifest {
       try require(!geometries.contains(geometry), "equal geometries")
       geometries.append(geometry)
     }
-    var usedGeometries: Set<Int> = []
+    var usedGeometries = 0
+    var (logicalBytes, storedBytes): (UInt64, UInt64) = (0, 0)
 
     entries = []
     entries.reserveCapacity(Int(counts.entries))
@@ -64,7 +65,8 @@ extension Manifest {
       try require(record.isZero(10..<12) && record.isZero(28..<32) && record.isZero(56..<64), "reserved", name)
       let geometryNumber = Int(record.u8(9))
       try require(geometryNumber <= geometries.count, "geometry", name)
-      if geometryNumber > 0 { usedGeometries.insert(geometryNumber) }
+      try require(geometryNumber <= usedGeometries + 1, "order of geometries", name)
+      usedGeometries = max(usedGeometries, geometryNumber)
       try require(record.u32(12) == UInt32(nextDimension), "first_dim", name)
       try require(nextDimension + rank <= Int(counts.dimensions), "dim_count", name)
       let shape = (0..<rank).map { fields.u64(dimensionStart + 8 * (nextDimension + $0)) }
@@ -115,12 +117,16 @@ extension Manifest {
         name: name, class: entryClass, type: type, chunkRawBytes: Int(chunkRawBytes),
         contentHash: record.bits128(40), chunks: chunks)
       try entry.checkRawExtent()
+      // Both terms are far below 2^63, and the sums are checked at each step.
+      if entryClass == .tensor { logicalBytes += UInt64(type.rawBytes) }
+      storedBytes += entry.storedBytes
+      try require(logicalBytes <= Limits.bankBytes && storedBytes <= Limits.bankBytes, "sum of bytes", name)
       entries.append(entry)
     }
     try require(nextName == Int(counts.strings), "string_bytes")
     try require(nextChunk == Int(counts.chunks), "chunk_count")
     try require(nextDimension == Int(counts.dimensions), "dim_count")
-    try require(usedGeometries.count == geometries.count, "unused geometry")
+    try require(usedGeometries == geometries.count, "unused geometry")
   }
 }
 

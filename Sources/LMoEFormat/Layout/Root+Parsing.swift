@@ -105,6 +105,7 @@ extension BankEntry {
         card.offset >= Limits.fixedArea && card.offset.isMultiple(of: 8) && card.end <= rootOffset,
         "card_offset")
       try require((1...Limits.cardBytes).contains(card.length), "card_length")
+      try require(card.hash != .zero, "card_hash")
       self.card = card
     }
     contentID = record.bits128(88)
@@ -112,6 +113,11 @@ extension BankEntry {
     documentCount = record.u32(108)
     logicalBytes = record.u64(112)
     storedBytes = record.u64(120)
-    if ["base", "expert", "gate"].contains(kind) { try require(self.card != nil, "card") }
+    try require(logicalBytes <= Limits.bankBytes, "logical_bytes")
+    try require(storedBytes <= Limits.bankBytes, "stored_bytes")
+    if ["base", "expert", "gate"].contains(kind) {
+      try require(self.card != nil, "card")
+      try require(kind == "base" ? name == "base" : !shortName.isEmpty, "name")
+    }
   }
 }

@@ -87,14 +87,17 @@ public struct Superblock: Hashable, Sendable {
     features.compatible = fields.u64(32)
     features.readOnly = fields.u64(40)
     features.incompatible = fields.u64(48)
+    let isForeign = features.incompatible != 0
     root = Extent(offset: fields.u64(64), length: fields.u64(72), hash: fields.bits128(80))
+    commitNanoseconds = fields.u64(96)
+    liveBytes = fields.u64(104)
+    writer = String(decoding: fields.slice(112, 64).prefix { $0 != 0 }, as: UTF8.self)
+    // A later version may use what follows otherwise; it is refused by its feature bit, if it is the newest.
+    if isForeign { return }
     try require(
       root.offset >= Limits.fixedArea && root.offset.isMultiple(of: Limits.segmentAlignment)
         && root.offset < 1 << 63, "root_offset")
     try require((Root.minimumBytes...Limits.rootBytes).contains(root.length), "root_length")
-    commitNanoseconds = fields.u64(96)
-    liveBytes = fields.u64(104)
-    writer = String(decoding: fields.slice(112, 64).prefix { $0 != 0 }, as: UTF8.self)
     try require(fields.u64(56) == committedEnd, "committed_end")
     try require(fields.isZero(176..<504), "reserved")
   }

@@ -1,0 +1,93 @@
+import Foundation
+import LMoECore
+import LMoEFormat
+import Testing
+
+/// Every file of `spec/corpus`, read as the specification's full check reads it, gives the JSON beside it.
+@Suite struct ConformanceTests {
+  static let directory = URL(filePath: #filePath).deletingLastPathComponent()
+    .appending(path: "../../spec/corpus").standardizedFileURL.path
+
+  static let names: [String] =
+    ((try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? [])
+    .filter { $0.hasSuffix(".lmoe.zst") }.map { String($0.dropLast(".lmoe.zst".count)) }.sorted()
+
+  @Test func `the corpus is there`() {
+    #expect(Self.names.count >= 260)
+  }
+
+  @Test func `every file`() throws {
+    for name in Self.names {
+      let compressed = [UInt8](try Data(contentsOf: URL(filePath: "\(Self.directory)/\(name).lmoe.zst")))
+      let expected = try JSON(
+        parsing: [UInt8](try Data(contentsOf: URL(filePath: "\(Self.directory)/\(name).json"))),
+        maximumDepth: 100)
+      let bytes = try #require(decompressedZstd(compressed, limit: 64 << 20), "\(name)")
+      #expect(Self.check(bytes) == expected, "\(name): \(Self.check(bytes).serialized())")
+    }
+  }
+
+  /// The full check of specification §5.
+  static func check(_ bytes: [UInt8]) -> JSON {
+    let system = SimulatedFileSystem(files: ["file": bytes])
+    do {
+      let bundle = try Bundle(path: "file", in: system)
+      let pool = WorkerPool(count: 1)
+      var banks: [JSON] = []
+      for bank in bundle.banks {
+        let manifest = try bundle.manifest(of: bank)
+        let card = try bundle.card(of: bank) ?? .null
+        for entry in manifest.entries where !entry.chunks.isEmpty || entry.type.rawBytes == 0 {
+          try bundle.decode([BankedEntry(bank: bank.name, entry: entry)], on: pool) { _, _, _ in }
+        }
+        let flags: [JSON] = (bank.isExternal ? ["external"] : []) + (bank.isRaw ? ["raw"] : [])
+        banks.append([
+          "name": .string(bank.name), "id": .string(bank.id.description), "flags": .array(flags),
+          "content_id": .string(bank.contentID.description), "card": card,
+          "tensors": .array(manifest.tensors.map { json($0) }),
+          "documents": .array(manifest.documents.map { json($0) }),
+        ])
+      }
+      return [
+        "ok": true, "file_uuid": .string(bundle.header.fileUUID.description),
+        "generation": .integer(bundle.generation), "damaged_copies": .integer(bundle.damagedCopies),
+        "successor": .bool(bundle.successor != nil), "writable": .bool(bundle.isWritable),
+        "note": .string(bundle.root.note),
+        "generations": .array(try bundle.history().map { .integer($0.root.generation) }),
+        "banks": .array(banks),
+      ]
+    } catch {
+      let ofEntry = [.chunkDamaged, .chunkInvalid, .contentMismatch].contains(error.code)
+      return [
+        "ok": false, "error": .string(error.code.rawValue),
+        "bank": error.code == .rootInvalid ? .null : error.bank.map(JSON.string) ?? .null,
+        "entry": ofEntry ? error.entry.map(JSON.string) ?? .null : .null,
+      ]
+    }
+  }
+
+  private static func json(_ entry: Entry) -> JSON {
+    var object: [(String, JSON)] = [("name", .string(entry.name))]
+    if entry.class == .tensor {
+      object.append(("dtype", .string(entry.type.dtype.name)))
+      object.append(("shape", .array(entry.type.shape.map { .integer($0) })))
+    }
+    let codecs = Codec.allCases.filter { codec in entry.chunks.contains { $0.codec == codec } }
+    object += [
+      ("raw_bytes", .integer(entry.type.rawBytes)), ("stored_bytes", .integer(entry.storedBytes)),
+      ("codecs", .array(codecs.map { .string($0.name) })), ("hash", .string(entry.contentHash.description)),
+    ]
+    if let geometry = entry.type.geometry {
+      object.append(
+        (
+          "geometry",
+          [
+            "scheme": .integer(geometry.scheme), "block_elements": .integer(geometry.blockElements),
+            "block_bytes": .integer(geometry.blockBytes), "layout": .integer(geometry.layout.rawValue),
+            "fields": .array(geometry.fields.map { .integer($0) }),
+          ]
+        ))
+    }
+    return .object(object)
+  }
+}
