@@ -23,7 +23,18 @@ import Testing
         parsing: [UInt8](try Data(contentsOf: URL(filePath: "\(Self.directory)/\(name).json"))),
         maximumDepth: 100)
       let bytes = try #require(decompressedZstd(compressed, limit: 64 << 20), "\(name)")
-      #expect(Self.check(bytes) == expected, "\(name): \(Self.check(bytes).serialized())")
+      #expect(Self.byValue(Self.check(bytes)) == Self.byValue(expected), "\(name): \(Self.check(bytes).serialized())")
+    }
+  }
+
+  /// Numbers in one spelling: integers as they are, others as the shortest text of the double.
+  private static func byValue(_ json: JSON) -> JSON {
+    switch json {
+    case .number(let number) where number.text.contains(where: { ".eE".contains($0) }):
+      number.double.map(JSON.double) ?? json
+    case .array(let elements): .array(elements.map(byValue))
+    case .object(let object): .object(object.members.map { ($0.key, byValue($0.value)) })
+    default: json
     }
   }
 

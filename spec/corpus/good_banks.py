@@ -188,7 +188,9 @@ def kinds():
     yield single("external-base-with-documents", base(*external, document("files/config.json", CONFIG), document("files/t", b"t" * 400, codec=zstd()), external=True), expert("math"))
     yield single("external-without-tensors", base(external=True), Bank("x", [document("d", b"1")], external=True))
     yield single("external-largest-sizes", base(
-        tensor("bytes-2to46", "U8", (2**40, 64), external=True), tensor("bytes-2to46-f64", "F64", (2**40, 8), external=True), tensor("dim-2to40", "U8", (2**40,), external=True),
+        tensor("bytes-2to46", "U8", (2**40, 64), external=True), tensor("bytes-2to46-f64", "F64", (2**40, 8), external=True), external=True))
+    yield single("external-largest-dims", base(
+        tensor("dim-2to40", "U8", (2**40,), external=True),
         tensor("eight-dims", "U8", (2**6,) * 6 + (2**5, 2**5), external=True),
         tensor("blocks-of-2to46-elements", Geometry(0, 65536, 1, FLAT, (1,)), (2**23, 2**23), external=True), external=True))
     yield single("external-and-stored-banks", base(*external, external=True), Bank("copy", mixed_entries()))

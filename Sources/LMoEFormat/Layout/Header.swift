@@ -45,7 +45,6 @@ public struct Header: Hashable, Sendable {
     func require(_ holds: Bool, _ field: String) throws(FormatError) {
       if !holds { throw FormatError(.headerInvalid, offset: 0, field: field) }
     }
-    try require(fields.u16(10) == 0, "minor")
     try require(fields.u32(12) == UInt32(Limits.fixedArea), "fixed_area")
     try require(fields.bits128(16) != .zero, "file_uuid")
     try require(fields.u64(32) == Limits.slots[0], "slot0")
