@@ -60,3 +60,11 @@ let package = Package(
   ],
   swiftLanguageModes: [.v6]
 )
+
+// Fuzz/run.sh sets it. The flags of the sanitizers are on its command line: they are for all modules.
+if Context.environment["LMOE_FUZZ"] != nil {
+  package.targets.append(
+    .executableTarget(
+      name: "FuzzFormats", dependencies: ["LMoEFormat", "LMoECore"], path: "Fuzz", exclude: ["run.sh"],
+      swiftSettings: swiftSettings + [.enableExperimentalFeature("Extern")]))
+}

@@ -129,3 +129,16 @@ void lmoe_histogram(const uint8_t *bytes, size_t length, uint32_t *counts) {
 }
 
 int lmoe_equal(const void *left, const void *right, size_t length) { return memcmp(left, right, length) == 0; }
+
+KERNEL uint64_t lmoe_sum_words(const void *bytes, size_t length) {
+  const uint8_t *p = bytes;
+  uint64_t sum[8] = {0};
+  for (size_t i = 0; i + 64 <= length; i += 64) {
+    uint64_t words[8];
+    memcpy(words, p + i, 64);
+    for (int lane = 0; lane < 8; lane++) sum[lane] += words[lane];
+  }
+  uint64_t total = 0;
+  for (int lane = 0; lane < 8; lane++) total += sum[lane];
+  return total;
+}

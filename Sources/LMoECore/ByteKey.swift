@@ -19,7 +19,7 @@ public struct ByteKey: Hashable, Comparable, Sendable, CustomStringConvertible,
 
   /// Whether both have the same bytes.
   public static func == (left: ByteKey, right: ByteKey) -> Bool {
-    left.text.utf8.count == right.text.utf8.count && left.text.utf8.elementsEqual(right.text.utf8)
+    left.text.hasSameBytes(as: right.text)
   }
 
   /// Byte order.
@@ -36,7 +36,10 @@ public struct ByteKey: Hashable, Comparable, Sendable, CustomStringConvertible,
 
 extension String {
   /// Whether both texts have the same UTF-8 bytes.
-  public func hasSameBytes(as other: String) -> Bool { ByteKey(self) == ByteKey(other) }
+  public func hasSameBytes(as other: String) -> Bool {
+    // Equal counts first: it settles most comparisons.
+    utf8.count == other.utf8.count && utf8.elementsEqual(other.utf8)
+  }
 
   /// The text with control characters made visible, for messages: names in files are hostile.
   ///

@@ -41,6 +41,9 @@ void lmoe_histogram(const uint8_t *bytes, size_t length, uint32_t *counts);
 /// 1 if both ranges hold the same bytes.
 int lmoe_equal(const void *left, const void *right, size_t length);
 
+/// The sum of the 64-bit words of [bytes, bytes + length): reads memory as fast as it goes, to measure that.
+uint64_t lmoe_sum_words(const void *bytes, size_t length);
+
 // MARK: System (system.c)
 
 /// Takes (1), or gives up (0), an exclusive open-file-description lock on byte 1. 0 or an errno.

@@ -16,7 +16,8 @@ extension JSONCursor {
     case .object:
       try beginObject()
       var object = JSONObject()
-      while let key = try nextKey() { object[key] = try value() }
+      // The cursor has made sure that keys are unique.
+      while let key = try nextKey() { object.append(key, try value()) }
       return .object(object)
     case .array:
       try beginArray()

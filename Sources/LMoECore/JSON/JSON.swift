@@ -30,28 +30,50 @@ public struct JSONNumber: Hashable, Sendable {
 public struct JSONObject: Sendable {
   /// The members in order.
   public private(set) var members: [(key: String, value: JSON)] = []
+  /// Where each key is; kept only for objects with more than a few.
   private var index: [ByteKey: Int] = [:]
+
+  private static let indexed = 12
 
   /// Makes an object without members.
   public init() {}
 
   /// The value of `key`; setting nil removes it.
   public subscript(key: String) -> JSON? {
-    get { index[ByteKey(key)].map { members[$0].value } }
+    get { place(of: key).map { members[$0].value } }
     set {
-      if let place = index[ByteKey(key)] {
+      if let place = place(of: key) {
         if let newValue {
           members[place].value = newValue
         } else {
           members.remove(at: place)
-          index.removeAll()
-          for (place, member) in members.enumerated() { index[ByteKey(member.key)] = place }
+          rebuildIndex()
         }
       } else if let newValue {
-        index[ByteKey(key)] = members.count
-        members.append((key, newValue))
+        append(key, newValue)
       }
     }
+  }
+
+  /// Appends a member whose key is known to be new.
+  mutating func append(_ key: String, _ value: JSON) {
+    members.append((key, value))
+    if members.count == Self.indexed + 1 {
+      rebuildIndex()
+    } else if members.count > Self.indexed {
+      index[ByteKey(key)] = members.count - 1
+    }
+  }
+
+  private func place(of key: String) -> Int? {
+    members.count > Self.indexed
+      ? index[ByteKey(key)] : members.firstIndex { $0.key.hasSameBytes(as: key) }
+  }
+
+  private mutating func rebuildIndex() {
+    index.removeAll()
+    guard members.count > Self.indexed else { return }
+    for (place, member) in members.enumerated() { index[ByteKey(member.key)] = place }
   }
 }
 

@@ -13,7 +13,7 @@ public struct JSONCursor {
   private struct Level {
     var isFirst = true
     /// nil where the caller looks for duplicates itself.
-    var keys: Set<ByteKey>?
+    var keys: KeySet?
   }
 
   /// Starts at the first byte of `bytes`.
@@ -41,7 +41,7 @@ public struct JSONCursor {
 
   /// Enters an object. `uniqueKeys: false` leaves it to the caller to find duplicates.
   public mutating func beginObject(uniqueKeys: Bool = true) throws(JSONError) {
-    try begin(UInt8(ascii: "{"), "an object", Level(keys: uniqueKeys ? [] : nil))
+    try begin(UInt8(ascii: "{"), "an object", Level(keys: uniqueKeys ? KeySet() : nil))
   }
 
   /// Enters an array.
@@ -55,7 +55,7 @@ public struct JSONCursor {
     skipWhitespace()
     let start = position
     let key = try string()
-    if levels[levels.count - 1].keys?.insert(ByteKey(key)).inserted == false {
+    if levels[levels.count - 1].keys?.insert(key) == false {
       throw JSONError(.duplicateKey(key), at: start)
     }
     skipWhitespace()
@@ -77,7 +77,7 @@ public struct JSONCursor {
       switch bytes[position] {
       case UInt8(ascii: "\""):
         defer { position += 1 }
-        return try text(Array(bytes[start..<position]), at: start)
+        return try text(bytes[start..<position], at: start)
       case UInt8(ascii: "\\"): return try escapedString(from: start)
       case 0..<0x20: throw JSONError(.invalidString, at: position)
       default: position += 1
@@ -201,7 +201,7 @@ public struct JSONCursor {
     }
   }
 
-  private func text(_ utf8: [UInt8], at start: Int) throws(JSONError) -> String {
+  private func text(_ utf8: ArraySlice<UInt8>, at start: Int) throws(JSONError) -> String {
     guard let text = String(validating: utf8, as: UTF8.self) else {
       throw JSONError(.invalidUTF8, at: start)
     }
@@ -214,7 +214,7 @@ public struct JSONCursor {
       let byte = try peek()
       position += 1
       switch byte {
-      case UInt8(ascii: "\""): return try text(unescaped, at: start)
+      case UInt8(ascii: "\""): return try text(unescaped[...], at: start)
       case 0..<0x20: throw JSONError(.invalidString, at: position - 1)
       case UInt8(ascii: "\\"):
         let escape = try peek()
@@ -260,5 +260,22 @@ public struct JSONCursor {
       position += 1
     }
     return value
+  }
+}
+
+/// The keys of one object. Most objects have few, and comparing those is faster than hashing them.
+private struct KeySet {
+  private var few: [String] = []
+  private var many: Set<ByteKey> = []
+
+  /// Whether `key` is new.
+  mutating func insert(_ key: String) -> Bool {
+    if many.isEmpty {
+      if few.contains(where: { $0.hasSameBytes(as: key) }) { return false }
+      few.append(key)
+      if few.count > 12 { many = Set(few.map { ByteKey($0) }) }
+      return true
+    }
+    return many.insert(ByteKey(key)).inserted
   }
 }

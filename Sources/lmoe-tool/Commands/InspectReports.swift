@@ -171,10 +171,13 @@ struct AdapterReport: InspectReport {
 
 /// The last components of module names, each once, in order of appearance.
 func targetSummary(_ modules: [String]) -> String {
-  var seen: [String] = []
+  var seen: [Substring.UTF8View] = []
   for module in modules {
-    let last = module.split(separator: ".").last.map(String.init) ?? module
-    if !seen.contains(last) { seen.append(last) }
+    // Bytes, not characters: a bundle of many experts has tens of thousands of names.
+    let name = module.utf8[...]
+    let dot = name.lastIndex(of: UInt8(ascii: "."))
+    let last = dot.map { name[name.index(after: $0)...] } ?? name
+    if !seen.contains(where: { $0.elementsEqual(last) }) { seen.append(last) }
   }
-  return seen.joined(separator: " ")
+  return seen.map { String(Substring($0)) }.joined(separator: " ")
 }

@@ -1,0 +1,139 @@
+import ArgumentParser
+import LMoECore
+import LMoEFormat
+
+/// `lmoe-tool bench`
+struct Bench: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Measure this machine and this tool.",
+    discussion: "Each figure is the best of several rounds. The scripts in bench/ compare with peers.",
+    subcommands: [Codec.self, Verify.self, Load.self])
+
+  /// Gigabytes a second.
+  static func rate(_ bytes: some BinaryInteger, _ seconds: Double) -> Double {
+    Double(bytes) / max(seconds, 1e-9) / 1e9
+  }
+
+  /// `lmoe-tool bench codec`
+  struct Codec: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Time the plane codec on the tensors of a safetensors file, one thread.")
+
+    @Argument(help: "The safetensors file.", completion: .file(extensions: ["safetensors"]))
+    var file: String
+
+    @Option(name: .long, help: "Rounds; the best counts.")
+    var rounds = 5
+
+    @OptionGroup var report: ReportOptions
+
+    func run() throws {
+      let result = try CodecMeasurement(try SafetensorsFile(path: file), rounds: rounds)
+      let size = Double(result.storedBytes) / Double(max(result.rawBytes, 1))
+      let bound = result.entropyBytes / Double(max(result.rawBytes, 1))
+      let encode = Bench.rate(result.rawBytes, result.encodeSeconds)
+      let decode = Bench.rate(result.rawBytes, result.decodeSeconds)
+      let pack = Bench.rate(result.rawBytes, result.packSeconds)
+      report.print([
+        "schema": 1, "raw_bytes": .integer(result.rawBytes), "stored_bytes": .integer(result.storedBytes),
+        "size": .double(size), "order0_bound": .double(bound), "encode_gb_s": .double(encode),
+        "decode_gb_s": .double(decode), "pack_gb_s": .double(pack),
+      ]) {
+        Terminal.print("size    \(formatted(100 * size, digits: 2)) % of \(formatted(bytes: result.rawBytes))")
+        Terminal.print("bound   \(formatted(100 * bound, digits: 2)) % (order-0 entropy of the planes)")
+        Terminal.print("encode  \(formatted(encode, digits: 2)) GB/s")
+        Terminal.print("decode  \(formatted(decode, digits: 2)) GB/s")
+        Terminal.print("pack    \(formatted(pack, digits: 2)) GB/s (encode, hash, decode again, compare)")
+      }
+    }
+  }
+
+  /// `lmoe-tool bench verify`
+  struct Verify: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Time the check of all chunk hashes against the machine's memory bandwidth.")
+
+    @Argument(help: "The bundle; warm in the page cache.", completion: .file(extensions: ["lmoe"]))
+    var file: String
+
+    @Option(name: .long, help: "Rounds; the best counts.")
+    var rounds = 5
+
+    @OptionGroup var read: ReadOptions
+    @OptionGroup var report: ReportOptions
+
+    func run() throws {
+      var best = Double.infinity
+      var stored: UInt64 = 0
+      for _ in 0..<rounds {
+        let start = currentNanoseconds()
+        let bundle = try Bundle(path: file, options: read.bundleOptions)
+        if let first = try bundle.verify(decoding: false).first { throw first }
+        best = min(best, Double(currentNanoseconds() - start) / 1e9)
+        stored = bundle.banks.reduce(0) { $0 + $1.storedBytes }
+      }
+      let floor = MemoryBandwidth.measure() / 1e9
+      let reached = Bench.rate(stored, best)
+      report.print([
+        "schema": 1, "bytes": .integer(stored), "verify_gb_s": .double(reached), "memory_gb_s": .double(floor),
+        "share": .double(reached / floor),
+      ]) {
+        Terminal.print("verify  \(formatted(reached, digits: 1)) GB/s, open included, \(formatted(bytes: stored))")
+        Terminal.print("floor   \(formatted(floor, digits: 1)) GB/s memory read bandwidth")
+        Terminal.print("share   \(formatted(100 * reached / floor, digits: 0)) %")
+      }
+    }
+  }
+
+  /// `lmoe-tool bench load`
+  struct Load: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Time reading every tensor of a bundle into memory, decoded and checked.")
+
+    @Argument(help: "The bundle.", completion: .file(extensions: ["lmoe"]))
+    var file: String
+
+    @Option(name: .long, help: "Rounds; the best counts.")
+    var rounds = 5
+
+    @OptionGroup var report: ReportOptions
+
+    func run() throws {
+      var best = Double.infinity
+      var raw: UInt64 = 0
+      for _ in 0..<rounds {
+        let start = currentNanoseconds()
+        raw = try Self.load(file)
+        best = min(best, Double(currentNanoseconds() - start) / 1e9)
+      }
+      let rate = Bench.rate(raw, best)
+      report.print([
+        "schema": 1, "raw_bytes": .integer(raw), "seconds": .double(best), "load_gb_s": .double(rate),
+      ]) {
+        Terminal.print("load    \(formatted(rate, digits: 2)) GB/s, \(formatted(bytes: raw)) in \(formatted(best, digits: 3)) s")
+      }
+    }
+
+    /// Decodes every tensor into a buffer of its own; a raw one is mapped and checked.
+    private static func load(_ file: String) throws -> UInt64 {
+      let bundle = try Bundle(path: file)
+      var raw: UInt64 = 0
+      for bank in bundle.banks {
+        var encoded: [BankedEntry] = []
+        for entry in try bundle.manifest(of: bank).tensors where entry.type.rawBytes > 0 {
+          raw += UInt64(entry.type.rawBytes)
+          if try bundle.mappedBytes(of: entry, in: bank) == nil {
+            encoded.append(BankedEntry(bank: bank.name, entry: entry))
+          }
+        }
+        let buffers = encoded.map { RawBuffer(count: $0.entry.type.rawBytes) }
+        try unsafe bundle.decode(encoded) { (index, offset, bytes) in
+          unsafe UnsafeMutableRawBufferPointer(
+            rebasing: buffers[index].bytes[offset..<offset + bytes.count]
+          ).copyMemory(from: bytes)
+        }
+      }
+      return raw
+    }
+  }
+}
