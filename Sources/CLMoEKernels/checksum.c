@@ -39,6 +39,7 @@ void lmoe_xxh3_update(lmoe_xxh3_state *state, const void *bytes, size_t length) 
 }
 #endif
 lmoe_hash128 lmoe_xxh3_digest(const lmoe_xxh3_state *state) { return PICK(digest(state->body)); }
+uint64_t lmoe_xxh3_digest64(const lmoe_xxh3_state *state) { return PICK(digest64(state->body)); }
 void lmoe_xxh3_free(lmoe_xxh3_state *state) {
   free(state->body);
   free(state);

@@ -18,4 +18,5 @@ void NAME(update)(void *state, const void *bytes, size_t length) {
   XXH3_128bits_update((XXH3_state_t *)state, bytes, length);
 }
 lmoe_hash128 NAME(digest)(const void *state) { return as_pair(XXH3_128bits_digest((const XXH3_state_t *)state)); }
+uint64_t NAME(digest64)(const void *state) { return XXH3_64bits_digest((const XXH3_state_t *)state); }
 size_t NAME(state_size)(void) { return sizeof(XXH3_state_t); }

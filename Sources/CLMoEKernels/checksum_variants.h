@@ -9,6 +9,7 @@
   void prefix##reset(void *state);                                                   \
   void prefix##update(void *state, const void *bytes, size_t length);                \
   lmoe_hash128 prefix##digest(const void *state);                                    \
+  uint64_t prefix##digest64(const void *state);                                      \
   size_t prefix##state_size(void);
 DECLARE(lmoe_base_)
 DECLARE(lmoe_avx2_)

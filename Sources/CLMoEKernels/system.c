@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/types.h>
 #include <unistd.h>
 #if defined(__linux__)
@@ -41,20 +40,6 @@ int lmoe_reserve(int descriptor, int64_t offset, int64_t length) {
   (void)offset;
   (void)length;
   return ENOTSUP;
-#endif
-}
-
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#endif
-
-int lmoe_populate_read(void *address, size_t length) {
-#if defined(__linux__)
-  return madvise(address, length, MADV_POPULATE_READ) == 0 ? 0 : errno;
-#else
-  (void)address;
-  (void)length;
-  return EINVAL;
 #endif
 }
 

@@ -24,8 +24,8 @@ public enum Checksum {
   }
 }
 
-/// A streaming XXH3-128. Not for use from two threads at once.
-@safe public final class StreamingHash128: @unchecked Sendable {
+/// A streaming XXH3, for both widths. Not for use from two threads at once.
+@safe public final class StreamingHash: @unchecked Sendable {
   private let state: OpaquePointer
 
   /// Starts with no bytes.
@@ -44,7 +44,10 @@ public enum Checksum {
   /// Takes `bytes` in.
   public func update(_ bytes: [UInt8]) { unsafe bytes.withUnsafeBytes { unsafe update($0) } }
 
-  /// The hash of all bytes so far.
+  /// The 64-bit hash of all bytes so far.
+  public var digest64: UInt64 { unsafe lmoe_xxh3_digest64(state) }
+
+  /// The 128-bit hash of all bytes so far.
   public var digest: Bits128 {
     let pair = unsafe lmoe_xxh3_digest(state)
     return Bits128(high: pair.high, low: pair.low)

@@ -49,6 +49,13 @@ func aligned(_ value: UInt64, to alignment: UInt64) -> UInt64? {
 /// Whether `name` may stand in a file: 1 to 1,024 bytes, no control characters, no component `..`.
 public func isValidName(_ name: String) -> Bool {
   guard (1...Limits.nameBytes).contains(name.utf8.count) else { return false }
+  // Nearly all names are plain: no control characters, no non-ASCII, no two dots in a row.
+  var last: UInt8 = 0
+  let isPlain = name.utf8.allSatisfy { byte in
+    defer { last = byte }
+    return (0x20..<0x7F).contains(byte) && !(byte == UInt8(ascii: ".") && last == byte)
+  }
+  if isPlain { return true }
   for scalar in name.unicodeScalars {
     if scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) { return false }
   }

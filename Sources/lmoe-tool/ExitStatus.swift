@@ -17,7 +17,7 @@ enum Signals {
   static func install() {
     TemporaryFiles.removeOnSignals()
     unsafe lmoe_exit_on_sigbus(
-      "Error: an input/output error or a shrunken file under a memory map; run \"lmoe-tool verify --no-map\" on it\n",
+      "Error: an input/output error or a shrunken file under a memory map; run \"lmoe-tool verify\" on it\n",
       ExitCode.inputOutput.rawValue)
   }
 }

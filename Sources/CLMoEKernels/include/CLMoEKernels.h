@@ -18,12 +18,13 @@ uint64_t lmoe_xxh3_64(const void *bytes, size_t length);
 /// XXH3-128, seed 0.
 lmoe_hash128 lmoe_xxh3_128(const void *bytes, size_t length);
 
-/// Streaming XXH3-128. Create, update any number of times, read the digest, free.
+/// Streaming XXH3, both widths of one state. Create, update any number of times, read the digest, free.
 typedef struct lmoe_xxh3_state lmoe_xxh3_state;
 lmoe_xxh3_state *lmoe_xxh3_create(void);
 void lmoe_xxh3_reset(lmoe_xxh3_state *state);
 void lmoe_xxh3_update(lmoe_xxh3_state *state, const void *bytes, size_t length);
 lmoe_hash128 lmoe_xxh3_digest(const lmoe_xxh3_state *state);
+uint64_t lmoe_xxh3_digest64(const lmoe_xxh3_state *state);
 void lmoe_xxh3_free(lmoe_xxh3_state *state);
 
 // MARK: Planes (planes.c)
@@ -50,8 +51,6 @@ uint64_t lmoe_sum_words(const void *bytes, size_t length);
 int lmoe_lock_writer(int descriptor, int take);
 /// Reserves file blocks for [offset, offset + length) without changing the size. 0 or an errno.
 int lmoe_reserve(int descriptor, int64_t offset, int64_t length);
-/// Faults in [address, address + length) for reading; an I/O error comes back as an errno, not a signal.
-int lmoe_populate_read(void *address, size_t length);
 /// Makes a SIGBUS (an I/O error under a memory map) end the process with `message` on stderr and `status`.
 void lmoe_exit_on_sigbus(const char *message, int status);
 /// Remembers, and forgets, the path of a temporary file (up to 16 of them).

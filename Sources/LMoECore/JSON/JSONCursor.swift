@@ -73,6 +73,7 @@ public struct JSONCursor {
     skipWhitespace()
     try expect(UInt8(ascii: "\""), "a string")
     let start = position
+    skipPlainText()
     while position < bytes.count {
       switch bytes[position] {
       case UInt8(ascii: "\""):
@@ -190,6 +191,19 @@ public struct JSONCursor {
 
   private mutating func word(_ text: String) throws(JSONError) {
     for byte in text.utf8 { try expect(byte, text) }
+  }
+
+  /// Moves to the next byte of a string that means something. Most of a model's JSON is plain text.
+  private mutating func skipPlainText() {
+    position = unsafe bytes.withUnsafeBufferPointer { buffer in
+      var index = position
+      while index < buffer.count {
+        let byte = unsafe buffer[index]
+        if byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") || byte < 0x20 { break }
+        index += 1
+      }
+      return index
+    }
   }
 
   private mutating func skipWhitespace() {

@@ -37,7 +37,7 @@ extension Bundle {
         throw FormatError(.contentMismatch, path: path, bank: item.bank, entry: item.entry.name)
       }
     }
-    let hash = StreamingHash128()
+    let hash = StreamingHash()
     let checks = chunkReader.checks
     try OrderedJobs<FormatError>.run(count: jobs.count, on: pool) { (turn) throws(FormatError) in
       let (index, number) = jobs[turn.index]
@@ -101,7 +101,8 @@ extension Bundle {
       options.verification == .off || verifiedExtents.withValue { $0.contains(first.offset) }
     if !isVerified {
       do throws(FormatError) {
-        for chunk in entry.chunks { try check(chunk, in: region) }
+        let window = CheckWindow()
+        for chunk in entry.chunks { try chunkReader.check(chunk, with: window) }
       } catch {
         throw error.at(path: path, bank: bank.name, entry: entry.name)
       }
@@ -118,20 +119,6 @@ extension Bundle {
       let made = try io { () throws(FileError) in try file.map(length: length) }
       region = made
       return made
-    }
-  }
-
-  /// Checks a chunk's stored bytes in the map.
-  func check(_ chunk: Chunk, in region: MappedRegion) throws(FormatError) {
-    let start = Int(chunk.offset)
-    let range = start..<start + chunk.storedLength
-    let code = region.populate(range)
-    guard code == 0 else {
-      throw FormatError(FileError(.read, path: path, code: code, offset: chunk.offset))
-    }
-    let bytes = unsafe UnsafeRawBufferPointer(rebasing: region.bytes[range])
-    if unsafe Checksum.hash64(bytes) != chunk.storedHash {
-      throw FormatError(.chunkDamaged, offset: chunk.offset)
     }
   }
 }

@@ -33,38 +33,31 @@ extension Bundle {
     return damage
   }
 
+  /// Checks each extent once, however many entries share it, and names all that do.
   private func checkStoredBytes(
     _ entries: [BankedEntry], on pool: WorkerPool, _ progress: @escaping @Sendable (UInt64) -> Void
   ) -> [FormatError] {
-    let jobs = ChunkJobs(entries.map(\.entry))
-    let damage = Guarded<[(job: Int, error: FormatError)]>([])
-    let region = options.usesMap ? try? mapped() : nil
-    let pieces = WorkQueue(count: jobs.count)
+    let chunks = Array(Set(entries.flatMap(\.entry.chunks))).sorted { $0.offset < $1.offset }
+    let damaged = Guarded<[Chunk: FormatError]>([:])
+    let queue = WorkQueue(count: chunks.count)
     pool.run { _ in
-      let buffer = RawBuffer(count: region == nil ? Self.maximumChunkBytes : 1)
-      while let job = pieces.next() {
-        let (index, number) = jobs[job]
-        let item = entries[index]
-        let chunk = item.entry.chunks[number]
+      let window = CheckWindow()
+      while let number = queue.next() {
+        let chunk = chunks[number]
         do throws(FormatError) {
-          if let region {
-            try self.check(chunk, in: region)
-          } else {
-            let stored = unsafe buffer.prefix(chunk.storedLength)
-            try io { () throws(FileError) in
-              try unsafe self.file.read(into: stored, at: chunk.offset)
-            }
-            if unsafe Checksum.hash64(UnsafeRawBufferPointer(stored)) != chunk.storedHash {
-              throw FormatError(.chunkDamaged, offset: chunk.offset)
-            }
-          }
+          try self.chunkReader.check(chunk, with: window)
         } catch {
-          let error = error.at(path: self.path, bank: item.bank, entry: item.entry.name)
-          damage.withValue { $0.append((job, error)) }
+          damaged.withValue { $0[chunk] = error }
         }
         progress(UInt64(chunk.storedLength))
       }
     }
-    return damage.withValue { $0.sorted { $0.job < $1.job }.map(\.error) }
+    let found = damaged.withValue { $0 }
+    if found.isEmpty { return [] }
+    return entries.flatMap { item in
+      item.entry.chunks.compactMap { chunk in
+        found[chunk]?.at(path: path, bank: item.bank, entry: item.entry.name)
+      }
+    }
   }
 }

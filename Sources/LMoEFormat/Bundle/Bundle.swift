@@ -30,9 +30,6 @@ public final class Bundle: Sendable {
   let mapping = Guarded<MappedRegion?>(nil)
   let verifiedExtents = Guarded<Set<UInt64>>([])
 
-  /// The most raw bytes of a chunk that this bundle's decoders handle.
-  static let maximumChunkBytes = Int(Limits.chunkRawBytes)
-
   /// Opens the bundle at `path`.
   ///
   /// - Throws: `FormatError` with a code of the specification's §8, or `io`.

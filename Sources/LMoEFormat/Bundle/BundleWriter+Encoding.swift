@@ -112,7 +112,7 @@ final class EncodedEntries: @unchecked Sendable {
   private(set) var chunks: [[Chunk]]
   private(set) var hashes: [Bits128]
   private let plan: WritePlan
-  private let running = StreamingHash128()
+  private let running = StreamingHash()
 
   init(plan: WritePlan, end: UInt64) {
     self.plan = plan

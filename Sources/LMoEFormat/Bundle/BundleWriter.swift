@@ -156,12 +156,7 @@ public final class BundleWriter: @unchecked Sendable {
   /// Where the bytes of `entry` are already, if anywhere (see `Deduplication`).
   func origin(of entry: NewEntry, orFresh index: Int) throws(FormatError) -> WritePlan.Origin? {
     if duplicates == nil {
-      var known = Deduplication(ChunkReader(file: file, checks: true), codec: options.codec)
-      for bank in base?.banks ?? [] where !bank.isExternal {
-        // Damage in another bank must not keep a new one out; it is just not shared with.
-        if let manifest = try? base?.manifest(of: bank) { known.add(manifest) }
-      }
-      duplicates = known
+      duplicates = Deduplication(base, ChunkReader(file: file, checks: true), codec: options.codec)
     }
     return try duplicates?.origin(of: entry, orFresh: index)
   }

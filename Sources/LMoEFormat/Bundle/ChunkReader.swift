@@ -25,6 +25,31 @@ struct ChunkReader: Sendable {
   }
 }
 
+/// The scratch space to check stored bytes, one thread at a time.
+final class CheckWindow {
+  /// Small enough to stay in a core's cache between reading and hashing: a quarter faster than whole chunks,
+  /// and half as fast again as hashing a memory map, whose page tables cost more than the copy.
+  static let bytes = 128 << 10
+
+  let buffer = RawBuffer(count: bytes)
+  let hash = StreamingHash()
+}
+
+extension ChunkReader {
+  /// Checks a chunk's stored bytes against their hash.
+  func check(_ chunk: Chunk, with window: CheckWindow) throws(FormatError) {
+    window.hash.reset()
+    var done = 0
+    while done < chunk.storedLength {
+      let part = unsafe window.buffer.prefix(min(CheckWindow.bytes, chunk.storedLength - done))
+      try io { () throws(FileError) in try unsafe file.read(into: part, at: chunk.offset + UInt64(done)) }
+      unsafe window.hash.update(UnsafeRawBufferPointer(part))
+      done += part.count
+    }
+    if window.hash.digest64 != chunk.storedHash { throw FormatError(.chunkDamaged, offset: chunk.offset) }
+  }
+}
+
 /// The raw bytes of a stored entry, decoded on demand.
 struct EntrySource: ByteSource {
   let reader: ChunkReader

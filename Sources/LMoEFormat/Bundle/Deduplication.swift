@@ -5,71 +5,86 @@ import LMoECore
 /// A candidate needs the same dtype, geometry and size; then the same hash; then the same bytes: XXH3 is not
 /// cryptographic, so equality is always established by comparing.
 struct Deduplication {
-  private struct Key: Hashable {
-    let dtype: DType
-    let geometry: BlockGeometry?
-    let rawBytes: Int
-
-    init(_ type: TensorType) {
-      dtype = type.dtype
-      geometry = type.geometry
-      rawBytes = type.rawBytes
-    }
-  }
-
   private struct Fresh {
     let entry: NewEntry
     let index: Int
     let fingerprint: UInt64
   }
 
-  private var stored: [Key: [Entry]] = [:]
-  private var fresh: [Key: [Fresh]] = [:]
+  /// Raw sizes of all stored tensors: only a new tensor of such a size is worth hashing beforehand.
+  private var sizes: Set<Int> = []
+  /// Which bank of the published bundle has a tensor with that content.
+  private var published: [Bits128: Int] = [:]
+  /// Tensors written since.
+  private var added: [Bits128: Entry] = [:]
+  private var fresh: [Int: [Fresh]] = [:]
+  private let bundle: Bundle?
   private let reader: ChunkReader
   private let codec: CodecPolicy
+  private let windows = (RawBuffer(count: window), RawBuffer(count: window))
 
-  /// Nothing is stored yet.
-  init(_ reader: ChunkReader, codec: CodecPolicy) {
+  /// Looks among the banks of `bundle`, if there is one; `reader` reads the file that is written.
+  ///
+  /// Manifests are not parsed for this, only scanned: adding an expert beside hundreds must not cost hundreds.
+  init(_ bundle: Bundle?, _ reader: ChunkReader, codec: CodecPolicy) {
+    self.bundle = bundle
     self.reader = reader
     self.codec = codec
+    for (index, bank) in (bundle?.banks ?? []).enumerated() where !bank.isExternal {
+      // Damage in another bank must not keep a new one out; it is just not shared with.
+      guard let bytes = try? bundle?.read(bank.manifest, damaged: .manifestDamaged) else { continue }
+      Manifest.scanTensors(bytes) { rawBytes, hash in
+        sizes.insert(rawBytes)
+        published[hash] = index
+      }
+    }
   }
 
   /// The tensors of `manifest` are in the file from now on.
   mutating func add(_ manifest: Manifest) {
     for entry in manifest.tensors where !entry.chunks.isEmpty {
-      stored[Key(entry.type), default: []].append(entry)
+      sizes.insert(entry.type.rawBytes)
+      added[entry.contentHash] = entry
     }
     fresh.removeAll()
   }
 
+  private func stored(_ hash: Bits128) -> Entry? {
+    if let entry = added[hash] { return entry }
+    guard let index = published[hash], let bundle,
+      let manifest = try? bundle.manifest(of: bundle.banks[index])
+    else { return nil }
+    return manifest.tensors.first { $0.contentHash == hash }
+  }
+
   /// Where the bytes of `entry` are already, or nil; then it is remembered as the fresh entry `index`.
   mutating func origin(of entry: NewEntry, orFresh index: Int) throws(FormatError) -> WritePlan.Origin? {
-    let key = Key(entry.type)
-    if let candidates = stored[key] {
-      let hash = try Self.hash(entry)
-      for candidate in candidates
-      where candidate.contentHash == hash && (codec == .planes || candidate.isRawExtent) {
-        // A candidate that is damaged is not shared with; that is no reason to fail.
-        if (try? Self.areEqual(entry, EntrySource(reader: reader, entry: candidate))) == true {
-          return .shared(candidate)
-        }
-      }
+    let size = entry.type.rawBytes
+    if sizes.contains(size), let candidate = stored(try hash(entry)),
+      candidate.type.dtype == entry.type.dtype, candidate.type.geometry == entry.type.geometry,
+      candidate.type.rawBytes == size, codec == .planes || candidate.isRawExtent,
+      (try? areEqual(entry, EntrySource(reader: reader, entry: candidate))) == true
+    {
+      return .shared(candidate)
     }
-    let fingerprint = try Self.fingerprint(entry)
-    for other in fresh[key] ?? [] where other.fingerprint == fingerprint {
-      if try Self.areEqual(entry, other.entry.source) { return .fresh(other.index) }
+    let fingerprint = try fingerprint(entry)
+    for other in fresh[size] ?? []
+    where other.fingerprint == fingerprint && other.entry.type.dtype == entry.type.dtype
+      && other.entry.type.geometry == entry.type.geometry
+    {
+      if try areEqual(entry, other.entry.source) { return .fresh(other.index) }
     }
-    fresh[key, default: []].append(Fresh(entry: entry, index: index, fingerprint: fingerprint))
+    fresh[size, default: []].append(Fresh(entry: entry, index: index, fingerprint: fingerprint))
     return nil
   }
 
   private static let window = 1 << 20
 
   /// A hash of the beginning, the middle and the end: cheap to take of a model of any size.
-  private static func fingerprint(_ entry: NewEntry) throws(FormatError) -> UInt64 {
+  private func fingerprint(_ entry: NewEntry) throws(FormatError) -> UInt64 {
     let count = entry.type.rawBytes
     let length = min(count, 4096)
-    let buffer = RawBuffer(count: 3 * length)
+    let buffer = windows.0
     for (index, offset) in [0, (count - length) / 2, count - length].enumerated() {
       let part = unsafe UnsafeMutableRawBufferPointer(
         rebasing: buffer.bytes[index * length..<(index + 1) * length])
@@ -78,8 +93,8 @@ struct Deduplication {
     return unsafe Checksum.hash64(UnsafeRawBufferPointer(buffer.prefix(3 * length)))
   }
 
-  private static func hash(_ entry: NewEntry) throws(FormatError) -> Bits128 {
-    let hash = StreamingHash128()
+  private func hash(_ entry: NewEntry) throws(FormatError) -> Bits128 {
+    let hash = StreamingHash()
     try unsafe forEachWindow(entry.type.rawBytes) { (offset, buffer) throws(FormatError) in
       try unsafe entry.source.read(into: buffer, at: offset)
       unsafe hash.update(UnsafeRawBufferPointer(buffer))
@@ -88,10 +103,10 @@ struct Deduplication {
     return hash.digest
   }
 
-  private static func areEqual(
+  private func areEqual(
     _ entry: NewEntry, _ other: any ByteSource
   ) throws(FormatError) -> Bool {
-    let second = RawBuffer(count: window)
+    let second = windows.1
     var isEqual = true
     try unsafe forEachWindow(entry.type.rawBytes) { (offset, buffer) throws(FormatError) in
       let theirs = unsafe second.prefix(buffer.count)
@@ -104,13 +119,13 @@ struct Deduplication {
   }
 
   /// Runs `body` on windows of 0 ..< `count` until it returns false.
-  private static func forEachWindow(
+  private func forEachWindow(
     _ count: Int, _ body: (UInt64, UnsafeMutableRawBufferPointer) throws(FormatError) -> Bool
   ) throws(FormatError) {
-    let buffer = RawBuffer(count: min(count, window))
+    let buffer = windows.0
     var offset = 0
     while offset < count {
-      let length = min(window, count - offset)
+      let length = min(Self.window, count - offset)
       guard try unsafe body(UInt64(offset), buffer.prefix(length)) else { return }
       offset += length
     }

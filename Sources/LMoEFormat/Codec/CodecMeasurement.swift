@@ -70,7 +70,7 @@ public struct CodecMeasurement: Sendable {
       decodeSeconds = min(decodeSeconds, Self.seconds(since: start))
 
       start = currentNanoseconds()
-      let hash = StreamingHash128()
+      let hash = StreamingHash()
       for item in chunks {
         let raw = unsafe UnsafeRawBufferPointer(item.raw.bytes)
         _ = try unsafe BundleWriter.encode(raw, of: item.type, with: coder)

@@ -130,6 +130,22 @@ extension Manifest {
   }
 }
 
+extension Manifest {
+  /// Calls `visit` with size and content hash of each stored tensor, without checking anything else.
+  static func scanTensors(_ bytes: [UInt8], _ visit: (Int, Bits128) -> Void) {
+    guard bytes.count >= headBytes else { return }
+    let fields = Fields(bytes)
+    let count = min(Int(fields.u32(16)), (bytes.count - headBytes) / Entry.encodedBytes)
+    for index in 0..<count {
+      let record = headBytes + Entry.encodedBytes * index
+      let isStoredTensor = fields.u8(record + 6) == Entry.Class.tensor.rawValue && fields.u32(record + 20) > 0
+      if isStoredTensor, let rawBytes = Int(exactly: fields.u64(record + 32)) {
+        visit(rawBytes, fields.bits128(record + 40))
+      }
+    }
+  }
+}
+
 extension Chunk {
   init(
     parsing record: Fields, rawLength: Int, type: TensorType, class: Entry.Class, end: UInt64, entry: String

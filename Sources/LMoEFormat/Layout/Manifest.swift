@@ -122,7 +122,7 @@ public struct Manifest: Hashable, Sendable {
 
   /// The bank's content id (specification §4.4).
   public var contentID: Bits128 {
-    let hash = StreamingHash128()
+    let hash = StreamingHash()
     for tensor in tensors {
       var bytes: [UInt8] = []
       bytes.append(little: UInt16(tensor.name.utf8.count))

@@ -34,13 +34,9 @@ struct ReadOptions: ParsableArguments {
   @Flag(name: .long, help: "Open the newest whole generation where the file is damaged or cut off.")
   var recover = false
 
-  @Flag(name: .long, help: "Read with positioned reads only; never map the file into memory.")
-  var noMap = false
-
   var bundleOptions: BundleOptions {
     var options = BundleOptions()
     options.recovers = recover
-    options.usesMap = !noMap
     return options
   }
 }
