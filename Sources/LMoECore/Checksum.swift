@@ -24,7 +24,9 @@ public enum Checksum {
   }
 }
 
-/// A streaming XXH3, for both widths. Not for use from two threads at once.
+/// A streaming XXH3, for both widths.
+///
+/// Not for use from two threads at once.
 @safe public final class StreamingHash: @unchecked Sendable {
   private let state: OpaquePointer
 

@@ -29,7 +29,9 @@
     return try body()
   }
 
-  /// Waits until another thread calls `broadcast`. Only inside `locked`.
+  /// Waits until another thread calls `broadcast`.
+  ///
+  /// Only inside `locked`.
   func wait() { unsafe pthread_cond_wait(signal, mutex) }
 
   func broadcast() { unsafe pthread_cond_broadcast(signal) }

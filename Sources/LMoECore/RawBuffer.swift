@@ -9,7 +9,9 @@
 /// Used for weights on their way through: reused from chunk to chunk, never initialised for nothing. One
 /// thread at a time writes to it.
 @safe public final class RawBuffer: @unchecked Sendable {
-  /// The memory. Valid while this object is.
+  /// The memory.
+  ///
+  /// Valid while this object is.
   @unsafe public let bytes: UnsafeMutableRawBufferPointer
 
   /// Allocates `count` bytes (at least one).

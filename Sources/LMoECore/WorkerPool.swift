@@ -21,8 +21,9 @@ public final class WorkerPool: @unchecked Sendable {
   /// The pool of the process: one worker a core.
   public static let shared = WorkerPool(count: processorCount())
 
-  /// Makes a pool of `count` workers (at least one). Its threads start with the first job and live as long
-  /// as the process.
+  /// Makes a pool of `count` workers (at least one).
+  ///
+  /// Its threads start with the first job and live as long as the process.
   public init(count: Int) { self.count = max(1, count) }
 
   /// The number of cores the process may use.

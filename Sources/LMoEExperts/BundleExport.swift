@@ -100,7 +100,9 @@ private struct MadeFiles {
     directories.append(path)
   }
 
-  /// The path for a file, its directories made. A name from a bundle is not trusted.
+  /// The path for a file, its directories made.
+  ///
+  /// A name from a bundle is not trusted.
   mutating func place(_ relative: String, in root: String, of bundle: String) throws -> String {
     let parts = relative.split(separator: "/", omittingEmptySubsequences: false)
     guard !relative.isEmpty, !parts.contains(where: { $0.isEmpty || $0 == "." || $0 == ".." }) else {

@@ -49,7 +49,9 @@ enum Cards {
     ]
   }
 
-  /// The gate that a fresh bundle has: every expert counts the same. It lists nobody and covers everybody.
+  /// The gate that a fresh bundle has: every expert counts the same.
+  ///
+  /// It lists nobody and covers everybody.
   static let uniformGate: JSON = [
     "card": 1, "kind": "gate", "score": "constant", "input": "none", "scope": "global", "pooling": "token",
     "normaliser": "softmax", "k": nil, "temperature": 1, "mask": "none", "weights": "uniform",
@@ -60,7 +62,9 @@ enum Cards {
     var counts: [(String, JSON)] = []
     for dtype in DType.allCases {
       let elements = tensors.reduce(0) { $0 + ($1.type.dtype == dtype ? $1.type.elementCount : 0) }
-      if tensors.contains(where: { $0.type.dtype == dtype }) { counts.append((dtype.name, .integer(elements))) }
+      if tensors.contains(where: { $0.type.dtype == dtype }) {
+        counts.append((dtype.name, .integer(elements)))
+      }
     }
     return .object(counts)
   }

@@ -79,7 +79,7 @@ public struct HFCheckpoint: Sendable {
     return (listed, weightMap)
   }
 
-  /// `model-00001-of-00004.safetensors`
+  /// Whether a name is like `model-00001-of-00004.safetensors`.
   private static func isShardName(_ name: String) -> Bool {
     name.hasPrefix("model-") && name.contains("-of-")
   }

@@ -90,7 +90,8 @@ struct PEFTConfiguration {
     }
     alphaPattern = try Self.pattern(object, "alpha_pattern", path).map { key, value in
       guard let alpha = value.double else {
-        throw ExpertError(.invalidConfiguration, path: path, found: "an alpha in alpha_pattern is not a number")
+        throw ExpertError(
+          .invalidConfiguration, path: path, found: "an alpha in alpha_pattern is not a number")
       }
       return (key, alpha)
     }
@@ -137,8 +138,10 @@ struct PEFTConfiguration {
   }
 }
 
-/// A key of `rank_pattern` or `alpha_pattern`, from the subset of regular expressions that has no surprises:
-/// names and dots. PEFT matches it as `(.*\.)?(key)$`, where a dot stands for any character.
+/// A key of `rank_pattern` or `alpha_pattern`, from the subset of regular expressions that has no
+/// surprises: names and dots.
+///
+/// PEFT matches it as `(.*\.)?(key)$`, where a dot stands for any character.
 struct ModulePattern {
   private let characters: [UInt8]
   private let isAnchored: Bool

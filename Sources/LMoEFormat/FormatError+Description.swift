@@ -12,20 +12,24 @@ extension FormatError: CustomStringConvertible {
     var detail = ""
     if let field { detail = " (\(field.printable)" }
     if let expected { detail += "\(detail.isEmpty ? " (" : ": ")expected \(expected.printable)" }
-    if let found { detail += "\(detail.isEmpty ? " (" : expected == nil ? ": " : ", ")found \(found.printable)" }
+    if let found {
+      detail += "\(detail.isEmpty ? " (" : expected == nil ? ": " : ", ")found \(found.printable)"
+    }
     if !detail.isEmpty { detail += ")" }
     let again = "get the file again, or try \"--recover\" for an older generation"
 
     switch code {
     case .notLMoE: return "\(file) is not an .lmoe bundle"
     case .truncated:
-      return "\(file) is truncated: it should have \(expected ?? "more") bytes and has \(found ?? "fewer"); \(again)"
+      return
+        "\(file) is truncated: it should have \(expected ?? "more") bytes and has \(found ?? "fewer"); \(again)"
     case .headerDamaged: return "\(file): both copies of the header are damaged; get the file again"
     case .headerInvalid: return "\(file): the header is not valid\(detail); get the file again"
     case .unsupportedVersion:
       return "\(file) has format version \(found ?? "?"); this tool reads version 1: use a newer lmoe-tool"
     case .superblocksDamaged:
-      return "\(file): no superblock is whole, so the newest state cannot be found; get the file again, or try \"--recover\""
+      return
+        "\(file): no superblock is whole, so the newest state cannot be found; get the file again, or try \"--recover\""
     case .superblockInvalid: return "\(located): a superblock breaks the format\(detail); get the file again"
     case .unsupportedFeature:
       return "\(file) uses a feature this tool does not know\(detail): use a newer lmoe-tool"
@@ -37,34 +41,48 @@ extension FormatError: CustomStringConvertible {
     case .cardDamaged: return "\(located): the card is damaged; \(again)"
     case .cardInvalid: return "\(located): the card is not valid\(detail)"
     case .chunkDamaged: return "\(located): stored bytes are damaged; restore this bank from a copy"
-    case .chunkInvalid: return "\(located): stored bytes do not decode\(detail); restore this bank from a copy"
+    case .chunkInvalid:
+      return "\(located): stored bytes do not decode\(detail); restore this bank from a copy"
     case .contentMismatch:
-      return "\(located): the decoded bytes are not those that were stored\(detail); restore this bank from a copy"
+      return
+        "\(located): the decoded bytes are not those that were stored\(detail); restore this bank from a copy"
     case .io: return self.file?.description ?? "input/output error on \(located)"
     case .safetensorsInvalid: return "\(located): not a valid safetensors file\(detail); export it again"
     case .ggufInvalid: return "\(located): not a valid GGUF file\(detail)"
     case .readOnlyFeature:
       return "\(file) uses a feature this tool can read but not write\(detail): use a newer lmoe-tool"
     case .successorFound:
-      return "\(file): a newer generation (\(found ?? "?")) was written and its superblock is lost; run \"lmoe-tool restore \(file) --generation \(found ?? "N")\" to publish it or \"--generation \(expected ?? "N")\" to drop it"
-    case .recoveredReadOnly: return "\(file) was opened with --recover and cannot be changed; export what you need from it"
+      return
+        "\(file): a newer generation (\(found ?? "?")) was written and its superblock is lost; run \"lmoe-tool restore \(file) --generation \(found ?? "N")\" to publish it or \"--generation \(expected ?? "N")\" to drop it"
+    case .recoveredReadOnly:
+      return "\(file) was opened with --recover and cannot be changed; export what you need from it"
     case .locked: return "\(file) is being changed by another process; wait for it and run the command again"
     case .locksUnsupported:
-      return "\(file) is on a file system without locks; make sure nobody else writes to it and add \"--no-lock\""
+      return
+        "\(file) is on a file system without locks; make sure nobody else writes to it and add \"--no-lock\""
     case .replaced: return "\(file) was replaced by another process meanwhile; run the command again"
     case .commitUncertain:
-      return "\(file): the last step of the change failed, so it may or may not have taken effect; run \"lmoe-tool history \(file)\" to see (\(self.file?.description ?? "unknown error"))"
+      return
+        "\(file): the last step of the change failed, so it may or may not have taken effect; run \"lmoe-tool history \(file)\" to see (\(self.file?.description ?? "unknown error"))"
     case .writerClosed: return "\(file): an earlier error ended this change; run the command again"
     case .noSuchBank: return "\(file) has no bank \"\((bank ?? "?").printable)\"\(detail)"
     case .noSuchEntry: return "\(located): there is no such tensor or document"
-    case .noSuchGeneration: return "\(file) has no generation \(found ?? "?")\(expected.map { "; it has \($0)" } ?? "")"
-    case .bankExists: return "\(file) already has a bank \"\((bank ?? "?").printable)\"; remove it first or choose another name"
-    case .invalidName: return "\(located): the name \"\((found ?? "").printable)\" cannot be used\(field.map { " (\($0))" } ?? "")"
+    case .noSuchGeneration:
+      return "\(file) has no generation \(found ?? "?")\(expected.map { "; it has \($0)" } ?? "")"
+    case .bankExists:
+      return
+        "\(file) already has a bank \"\((bank ?? "?").printable)\"; remove it first or choose another name"
+    case .invalidName:
+      return
+        "\(located): the name \"\((found ?? "").printable)\" cannot be used\(field.map { " (\($0))" } ?? "")"
     case .tooLarge: return "\(located): too large\(detail)"
     case .external:
-      return "\(located): the weights of this bank are not in the file; the bundle was made with --no-embed-base"
+      return
+        "\(located): the weights of this bank are not in the file; the bundle was made with --no-embed-base"
     case .alreadyExists: return "\(file) already exists; choose another name or remove it"
-    case .encodingFailed: return "\(located): encoding failed its own check\(detail); this is a fault of the machine or of this tool, and nothing was changed"
+    case .encodingFailed:
+      return
+        "\(located): encoding failed its own check\(detail); this is a fault of the machine or of this tool, and nothing was changed"
     }
   }
 }

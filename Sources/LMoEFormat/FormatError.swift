@@ -2,7 +2,9 @@ public import LMoECore
 
 /// What is wrong with a file, or why an operation was refused: a code and its facts.
 public struct FormatError: Error, Hashable, Sendable {
-  /// The kind of error. Raw values up to `content-mismatch` are the codes of the specification's §8.
+  /// The kind of error.
+  ///
+  /// Raw values up to `content-mismatch` are the codes of the specification's §8.
   public enum Code: String, Hashable, Sendable {
     case notLMoE = "not-lmoe"
     case truncated

@@ -23,7 +23,9 @@ import Testing
         parsing: [UInt8](try Data(contentsOf: URL(filePath: "\(Self.directory)/\(name).json"))),
         maximumDepth: 100)
       let bytes = try #require(decompressedZstd(compressed, limit: 64 << 20), "\(name)")
-      #expect(Self.byValue(Self.check(bytes)) == Self.byValue(expected), "\(name): \(Self.check(bytes).serialized())")
+      #expect(
+        Self.byValue(Self.check(bytes)) == Self.byValue(expected),
+        "\(name): \(Self.check(bytes).serialized())")
     }
   }
 

@@ -36,7 +36,9 @@ public enum LockOutcome: Hashable, Sendable {
   case unsupported
 }
 
-/// All that the project asks of a file system. Nothing else touches the kernel's files.
+/// All that the project asks of a file system.
+///
+/// Nothing else touches the kernel's files.
 ///
 /// There are two: `PosixFileSystem`, and `SimulatedFileSystem`, which fails on demand and can lose what was
 /// not flushed.
@@ -63,7 +65,9 @@ public protocol FileSystem: Sendable {
   func resolve(_ path: String) -> String
 }
 
-/// An open file. Reads and writes name their offset, so threads can share it.
+/// An open file.
+///
+/// Reads and writes name their offset, so threads can share it.
 public protocol File: AnyObject, Sendable {
   /// The path it was opened under.
   var path: String { get }

@@ -58,7 +58,9 @@ final class SimulatedFile: File {
       let fitting = max(0, min(bytes.count, room - start))
       let isFull = max(node.current.count, start + bytes.count) > room
       let written = isFull && start + bytes.count > node.current.count ? Array(bytes[..<fitting]) : bytes
-      if node.current.count < start { node.current += [UInt8](repeating: 0, count: start - node.current.count) }
+      if node.current.count < start {
+        node.current += [UInt8](repeating: 0, count: start - node.current.count)
+      }
       let overlap = min(written.count, node.current.count - start)
       node.current.replaceSubrange(start..<start + overlap, with: written[..<overlap])
       node.current += written[overlap...]
@@ -114,10 +116,12 @@ final class SimulatedFile: File {
   }
 
   func unlock() {
-    guard holdsLock.withValue({ held in
-      defer { held = false }
-      return held
-    }) else { return }
+    guard
+      holdsLock.withValue({ held in
+        defer { held = false }
+        return held
+      })
+    else { return }
     try? with(nil, .lock) { (_, node) in node.isLocked = false }
   }
 

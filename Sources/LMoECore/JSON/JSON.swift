@@ -1,4 +1,6 @@
-/// A JSON value. Objects keep their order, numbers their text.
+/// A JSON value.
+///
+/// Objects keep their order, numbers their text.
 public enum JSON: Sendable {
   case null
   case bool(Bool)
@@ -121,7 +123,9 @@ extension JSON: ExpressibleByDictionaryLiteral, ExpressibleByArrayLiteral, Expre
     .number(JSONNumber(text: "\(value)"))
   }
 
-  /// A number; null if it is not finite. A whole number is written without a fraction.
+  /// A number; null if it is not finite.
+  ///
+  /// A whole number is written without a fraction.
   public static func double(_ value: Double) -> JSON {
     guard value.isFinite else { return .null }
     if let whole = Int(exactly: value), abs(value) < 1e15 { return .integer(whole) }

@@ -39,7 +39,9 @@ public struct JSONCursor {
     }
   }
 
-  /// Enters an object. `uniqueKeys: false` leaves it to the caller to find duplicates.
+  /// Enters an object.
+  ///
+  /// `uniqueKeys: false` leaves it to the caller to find duplicates.
   public mutating func beginObject(uniqueKeys: Bool = true) throws(JSONError) {
     try begin(UInt8(ascii: "{"), "an object", Level(keys: uniqueKeys ? KeySet() : nil))
   }
@@ -193,7 +195,9 @@ public struct JSONCursor {
     for byte in text.utf8 { try expect(byte, text) }
   }
 
-  /// Moves to the next byte of a string that means something. Most of a model's JSON is plain text.
+  /// Moves to the next byte of a string that means something.
+  ///
+  /// Most of a model's JSON is plain text.
   private mutating func skipPlainText() {
     position = unsafe bytes.withUnsafeBufferPointer { buffer in
       var index = position
@@ -277,7 +281,9 @@ public struct JSONCursor {
   }
 }
 
-/// The keys of one object. Most objects have few, and comparing those is faster than hashing them.
+/// The keys of one object.
+///
+/// Most objects have few, and comparing those is faster than hashing them.
 private struct KeySet {
   private var few: [String] = []
   private var many: Set<ByteKey> = []

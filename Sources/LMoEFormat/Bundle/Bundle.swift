@@ -85,7 +85,9 @@ public final class Bundle: Sendable {
     return bank
   }
 
-  /// What a bank holds. Read and checked once.
+  /// What a bank holds.
+  ///
+  /// Read and checked once.
   ///
   /// - Throws: `manifest-damaged`, `manifest-invalid`, `unsupported-dtype`, `io`.
   public func manifest(of bank: BankEntry) throws(FormatError) -> Manifest {

@@ -1,7 +1,9 @@
 public import LMoECore
 
 extension BundleWriter {
-  /// Takes a bank out. Its bytes stay in the file until it is compacted.
+  /// Takes a bank out.
+  ///
+  /// Its bytes stay in the file until it is compacted.
   ///
   /// - Throws: `no-such-bank`.
   public func removeBank(_ name: String) throws(FormatError) {
@@ -118,7 +120,8 @@ extension BundleWriter {
     }
     for (left, right) in zip(sorted, sorted.dropFirst())
     where left.key == right.key && left.entry.class == right.entry.class {
-      throw FormatError(.invalidName, entry: right.entry.name, field: "it stands twice", found: right.entry.name)
+      throw FormatError(
+        .invalidName, entry: right.entry.name, field: "it stands twice", found: right.entry.name)
     }
     for item in sorted where !isValidName(item.entry.name) {
       throw FormatError(

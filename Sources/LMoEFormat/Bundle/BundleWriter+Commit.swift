@@ -20,7 +20,8 @@ extension BundleWriter {
   /// Writes the root of the current banks, and takes it as the parent of the next.
   func writeRoot(note: String) throws(FormatError) -> Superblock {
     guard banks.count <= Int(Limits.banks) else {
-      throw FormatError(.tooLarge, field: "banks", expected: "at most \(Limits.banks)", found: "\(banks.count)")
+      throw FormatError(
+        .tooLarge, field: "banks", expected: "at most \(Limits.banks)", found: "\(banks.count)")
     }
     let commitNanoseconds = options.clock()
     let root = Root(
@@ -34,7 +35,8 @@ extension BundleWriter {
     let (bytes, hash) = root.encoded()
     guard bytes.count <= Int(Limits.rootBytes) else {
       throw FormatError(
-        .tooLarge, field: "root index", expected: "at most \(Limits.rootBytes) bytes", found: "\(bytes.count)")
+        .tooLarge, field: "root index", expected: "at most \(Limits.rootBytes) bytes", found: "\(bytes.count)"
+      )
     }
     try pad(to: Limits.segmentAlignment)
     let extent = Extent(offset: end, length: UInt64(bytes.count), hash: hash)

@@ -105,7 +105,9 @@ extension BundleWriter {
   }
 }
 
-/// Where the chunks of a write go. Used in turn, by one worker at a time.
+/// Where the chunks of a write go.
+///
+/// Used in turn, by one worker at a time.
 final class EncodedEntries: @unchecked Sendable {
   private(set) var end: UInt64
   private(set) var gaps: [Range<UInt64>] = []

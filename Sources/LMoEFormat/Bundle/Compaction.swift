@@ -14,7 +14,9 @@ public struct Compaction: Sendable {
 
   /// The codec to convert tensors to; nil keeps each chunk as it is stored.
   public var codec: CodecPolicy?
-  /// Whether older generations are carried along. Not together with a change of codec.
+  /// Whether older generations are carried along.
+  ///
+  /// Not together with a change of codec.
   public var keepsHistory = false
   /// Whether to take an older generation where the newest is damaged.
   public var recovers = false
@@ -24,7 +26,9 @@ public struct Compaction: Sendable {
   /// Keeps codecs, drops history.
   public init() {}
 
-  /// Rewrites the bundle at `path` to `output`, by default over itself. Readers of the old file keep it.
+  /// Rewrites the bundle at `path` to `output`, by default over itself.
+  ///
+  /// Readers of the old file keep it.
   ///
   /// - Throws: Any damage found on the way, with its place; the file at `path` is then as it was.
   public func run(

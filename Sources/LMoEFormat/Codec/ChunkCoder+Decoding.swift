@@ -2,8 +2,9 @@ private import CLMoEKernels
 import LMoECore
 
 extension ChunkCoder {
-  /// Decodes a chunk (specification §5). `stored` has been checked against the chunk's hash; `target` is
-  /// `rawLength` bytes long.
+  /// Decodes a chunk (specification §5).
+  ///
+  /// `stored` has been checked against the chunk's hash; `target` is `rawLength` bytes long.
   ///
   /// - Returns: nil, or what is wrong.
   @unsafe func decode(
@@ -47,7 +48,8 @@ extension ChunkCoder {
     var position = 5 * count
     var scratchPosition = 0
     for plane in 0..<count {
-      let length = unsafe Int(UInt32(littleEndian: stored.loadUnaligned(fromByteOffset: 4 * plane, as: UInt32.self)))
+      let length = unsafe Int(
+        UInt32(littleEndian: stored.loadUnaligned(fromByteOffset: 4 * plane, as: UInt32.self)))
       let mode = unsafe stored[4 * count + plane]
       let rest = stored.count - position
       guard length <= rest else { return "plane longer than the chunk" }

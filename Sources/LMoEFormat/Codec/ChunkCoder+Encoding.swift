@@ -2,7 +2,9 @@ private import CLMoEKernels
 import LMoECore
 
 extension ChunkCoder {
-  /// How one chunk is to be stored. `bytes` lie in the coder's buffers, or are the raw bytes themselves.
+  /// How one chunk is to be stored.
+  ///
+  /// `bytes` lie in the coder's buffers, or are the raw bytes themselves.
   @safe struct Encoded {
     let codec: Codec
     let filter: Filter

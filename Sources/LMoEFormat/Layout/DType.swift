@@ -1,4 +1,6 @@
-/// The type of a tensor's elements. Raw values are the registry's codes.
+/// The type of a tensor's elements.
+///
+/// Raw values are the registry's codes.
 public enum DType: UInt8, CaseIterable, Hashable, Sendable {
   case f64 = 0x10
   case f32 = 0x11

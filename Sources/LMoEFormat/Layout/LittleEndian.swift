@@ -1,6 +1,8 @@
 import LMoECore
 
-/// Fixed-offset fields of a record. The caller has checked that the record is long enough.
+/// Fixed-offset fields of a record.
+///
+/// The caller has checked that the record is long enough.
 struct Fields {
   let bytes: ArraySlice<UInt8>
 

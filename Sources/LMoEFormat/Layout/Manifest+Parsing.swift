@@ -1,7 +1,9 @@
 import LMoECore
 
 extension Manifest {
-  /// Reads a manifest. `bytes` have the length that the root gives; `end` is where the bank's chunks must end.
+  /// Reads a manifest.
+  ///
+  /// `bytes` have the length that the root gives; `end` is where the bank's chunks must end.
   ///
   /// - Throws: `manifest-invalid` or `unsupported-dtype`, with the field.
   init(parsing bytes: [UInt8], isExternal: Bool, end: UInt64) throws(FormatError) {
@@ -62,7 +64,8 @@ extension Manifest {
       }
       let rank = Int(record.u8(8))
       try require(rank <= Limits.rank, "rank", name)
-      try require(record.isZero(10..<12) && record.isZero(28..<32) && record.isZero(56..<64), "reserved", name)
+      try require(
+        record.isZero(10..<12) && record.isZero(28..<32) && record.isZero(56..<64), "reserved", name)
       let geometryNumber = Int(record.u8(9))
       try require(geometryNumber <= geometries.count, "geometry", name)
       try require(geometryNumber <= usedGeometries + 1, "order of geometries", name)

@@ -61,7 +61,8 @@ extension Root {
     var nameStart = Int(noteLength)
     var ids: Set<Bits128> = []
     for index in 0..<Int(count) {
-      let record = Fields(fields.slice(Self.headBytes + index * BankEntry.encodedBytes, BankEntry.encodedBytes))
+      let record = Fields(
+        fields.slice(Self.headBytes + index * BankEntry.encodedBytes, BankEntry.encodedBytes))
       let length = Int(record.u16(20))
       try require(record.u32(16) == UInt32(nameStart), "name_offset")
       try require(nameStart + length <= Int(stringBytes), "name_length")

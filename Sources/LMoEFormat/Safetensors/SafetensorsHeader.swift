@@ -77,7 +77,9 @@ public struct SafetensorsHeader: Sendable {
     self.metadata = metadata
   }
 
-  /// Parses a head that was kept: length word and JSON text. The file's length is what its tensors need.
+  /// Parses a head that was kept: length word and JSON text.
+  ///
+  /// The file's length is what its tensors need.
   ///
   /// - Throws: `safetensors-invalid`.
   public init(head: [UInt8]) throws(FormatError) {

@@ -3,7 +3,7 @@ import LMoECore
 import LMoEExperts
 import LMoEFormat
 
-/// `lmoe-tool add`
+/// The command `lmoe-tool add`.
 struct Add: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Add PEFT adapters to a bundle as experts.",

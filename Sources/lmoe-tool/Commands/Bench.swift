@@ -2,7 +2,7 @@ import ArgumentParser
 import LMoECore
 import LMoEFormat
 
-/// `lmoe-tool bench`
+/// The command `lmoe-tool bench`.
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Measure this machine and this tool.",
@@ -14,7 +14,7 @@ struct Bench: ParsableCommand {
     Double(bytes) / max(seconds, 1e-9) / 1e9
   }
 
-  /// `lmoe-tool bench codec`
+  /// The command `lmoe-tool bench codec`.
   struct Codec: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Time the plane codec on the tensors of a safetensors file, one thread.")
@@ -39,7 +39,8 @@ struct Bench: ParsableCommand {
         "size": .double(size), "order0_bound": .double(bound), "encode_gb_s": .double(encode),
         "decode_gb_s": .double(decode), "pack_gb_s": .double(pack),
       ]) {
-        Terminal.print("size    \(formatted(100 * size, digits: 2)) % of \(formatted(bytes: result.rawBytes))")
+        Terminal.print(
+          "size    \(formatted(100 * size, digits: 2)) % of \(formatted(bytes: result.rawBytes))")
         Terminal.print("bound   \(formatted(100 * bound, digits: 2)) % (order-0 entropy of the planes)")
         Terminal.print("encode  \(formatted(encode, digits: 2)) GB/s")
         Terminal.print("decode  \(formatted(decode, digits: 2)) GB/s")
@@ -48,7 +49,7 @@ struct Bench: ParsableCommand {
     }
   }
 
-  /// `lmoe-tool bench verify`
+  /// The command `lmoe-tool bench verify`.
   struct Verify: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Time the check of all chunk hashes against the machine's memory bandwidth.")
@@ -75,17 +76,19 @@ struct Bench: ParsableCommand {
       let floor = MemoryBandwidth.measure() / 1e9
       let reached = Bench.rate(stored, best)
       report.print([
-        "schema": 1, "bytes": .integer(stored), "verify_gb_s": .double(reached), "memory_gb_s": .double(floor),
+        "schema": 1, "bytes": .integer(stored), "verify_gb_s": .double(reached),
+        "memory_gb_s": .double(floor),
         "share": .double(reached / floor),
       ]) {
-        Terminal.print("verify  \(formatted(reached, digits: 1)) GB/s, open included, \(formatted(bytes: stored))")
+        Terminal.print(
+          "verify  \(formatted(reached, digits: 1)) GB/s, open included, \(formatted(bytes: stored))")
         Terminal.print("floor   \(formatted(floor, digits: 1)) GB/s memory read bandwidth")
         Terminal.print("share   \(formatted(100 * reached / floor, digits: 0)) %")
       }
     }
   }
 
-  /// `lmoe-tool bench load`
+  /// The command `lmoe-tool bench load`.
   struct Load: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Time reading every tensor of a bundle into memory, decoded and checked.")
@@ -110,7 +113,9 @@ struct Bench: ParsableCommand {
       report.print([
         "schema": 1, "raw_bytes": .integer(raw), "seconds": .double(best), "load_gb_s": .double(rate),
       ]) {
-        Terminal.print("load    \(formatted(rate, digits: 2)) GB/s, \(formatted(bytes: raw)) in \(formatted(best, digits: 3)) s")
+        Terminal.print(
+          "load    \(formatted(rate, digits: 2)) GB/s, \(formatted(bytes: raw)) in \(formatted(best, digits: 3)) s"
+        )
       }
     }
 

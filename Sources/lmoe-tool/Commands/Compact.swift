@@ -2,7 +2,7 @@ import ArgumentParser
 import LMoECore
 import LMoEFormat
 
-/// `lmoe-tool compact`
+/// The command `lmoe-tool compact`.
 struct Compact: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Rewrite a bundle with only what is live, optionally in another codec.",

@@ -3,7 +3,7 @@ import LMoECore
 import LMoEExperts
 import LMoEFormat
 
-/// `lmoe-tool diff`
+/// The command `lmoe-tool diff`.
 struct Diff: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Say what differs between two bundles.",

@@ -3,7 +3,7 @@ import LMoECore
 import LMoEExperts
 import LMoEFormat
 
-/// `lmoe-tool export`
+/// The command `lmoe-tool export`.
 struct Export: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Write the base or an expert out as the directory it came from.",
@@ -29,7 +29,9 @@ struct Export: ParsableCommand {
 
   func validate() throws {
     if to == .peft && expert == nil { throw ValidationError("--to peft needs --expert NAME.") }
-    if to == .hf && expert != nil { throw ValidationError("--to hf writes the base; --expert goes with --to peft.") }
+    if to == .hf && expert != nil {
+      throw ValidationError("--to hf writes the base; --expert goes with --to peft.")
+    }
   }
 
   func run() throws {

@@ -2,7 +2,7 @@ import ArgumentParser
 import LMoECore
 import LMoEFormat
 
-/// `lmoe-tool history`
+/// The command `lmoe-tool history`.
 struct History: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "List the generations of a bundle that can be restored.")
@@ -48,7 +48,7 @@ struct History: ParsableCommand {
   }
 }
 
-/// `lmoe-tool restore`
+/// The command `lmoe-tool restore`.
 struct Restore: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Make an older generation current again.",

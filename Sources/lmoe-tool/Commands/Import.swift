@@ -3,7 +3,7 @@ import LMoECore
 import LMoEExperts
 import LMoEFormat
 
-/// `lmoe-tool import`
+/// The command `lmoe-tool import`.
 struct Import: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Make a bundle of a Hugging Face checkpoint and PEFT adapters.",

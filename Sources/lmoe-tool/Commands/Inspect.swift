@@ -3,7 +3,7 @@ import LMoECore
 import LMoEExperts
 import LMoEFormat
 
-/// `lmoe-tool inspect`
+/// The command `lmoe-tool inspect`.
 struct Inspect: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Say what is in a bundle, a safetensors file, a checkpoint or an adapter.",

@@ -48,7 +48,8 @@ struct TensorLine {
     ])
     for line in lines {
       table.add([
-        line.bank, line.name, line.dtype, "[" + line.type.shape.map(String.init).joined(separator: ", ") + "]",
+        line.bank, line.name, line.dtype,
+        "[" + line.type.shape.map(String.init).joined(separator: ", ") + "]",
         formatted(bytes: line.type.rawBytes), formatted(bytes: line.storedBytes), line.codec,
       ])
     }

@@ -3,7 +3,7 @@ import LMoECore
 import LMoEExperts
 import LMoEFormat
 
-/// `lmoe-tool remove`
+/// The command `lmoe-tool remove`.
 struct Remove: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Remove experts from a bundle.",
@@ -27,7 +27,7 @@ struct Remove: ParsableCommand {
   }
 }
 
-/// `lmoe-tool rename`
+/// The command `lmoe-tool rename`.
 struct Rename: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Give an expert another name; it keeps its identity.")

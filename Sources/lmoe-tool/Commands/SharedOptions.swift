@@ -65,6 +65,7 @@ func noteLeftOut(_ path: String, _ leftOut: [String], unknownKeys: [String] = []
   if !unknownKeys.isEmpty {
     let names = unknownKeys.map(\.printable).joined(separator: ", ")
     Terminal.complain(
-      "Note: \(path.printable): adapter_config.json has keys this tool does not know, carried as they are: \(names)")
+      "Note: \(path.printable): adapter_config.json has keys this tool does not know, carried as they are: \(names)"
+    )
   }
 }

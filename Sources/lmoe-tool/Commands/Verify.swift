@@ -2,7 +2,7 @@ import ArgumentParser
 import LMoECore
 import LMoEFormat
 
-/// `lmoe-tool verify`
+/// The command `lmoe-tool verify`.
 struct Verify: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Check every byte of a bundle.",
@@ -42,7 +42,8 @@ struct Verify: ParsableCommand {
       }
       if let successor = bundle.successor {
         Terminal.print(
-          "\(FormatError(.successorFound, path: file, expected: "\(bundle.generation)", found: "\(successor)"))")
+          "\(FormatError(.successorFound, path: file, expected: "\(bundle.generation)", found: "\(successor)"))"
+        )
       }
       if damage.isEmpty && bundle.successor == nil {
         let entries = bundle.banks.reduce(0) { $0 + Int($1.tensorCount) }

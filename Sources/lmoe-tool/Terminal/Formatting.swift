@@ -5,7 +5,9 @@
 #endif
 
 /// `1.23 GB`: decimal units, three digits.
-func formatted(bytes: some BinaryInteger) -> String { scaled(Double(bytes), 1000, ["B", "kB", "MB", "GB", "TB"]) }
+func formatted(bytes: some BinaryInteger) -> String {
+  scaled(Double(bytes), 1000, ["B", "kB", "MB", "GB", "TB"])
+}
 
 /// `1.1 B`: parameters in the field's way.
 func formatted(count: some BinaryInteger) -> String { scaled(Double(count), 1000, ["", "K", "M", "B", "T"]) }

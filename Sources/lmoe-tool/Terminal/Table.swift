@@ -1,6 +1,8 @@
 import LMoECore
 
-/// Rows of text in aligned columns. Control characters in cells are shown, not obeyed.
+/// Rows of text in aligned columns.
+///
+/// Control characters in cells are shown, not obeyed.
 struct Table {
   /// How a column is aligned.
   enum Alignment { case left, right }

@@ -30,14 +30,16 @@ enum Terminal {
     text.withUTF8 { bytes in
       var done = 0
       while done < bytes.count {
-        let put = unsafe Self.write(descriptor, bytes.baseAddress.map { unsafe $0 + done }, bytes.count - done)
+        let put = unsafe Self.write(
+          descriptor, bytes.baseAddress.map { unsafe $0 + done }, bytes.count - done)
         if put <= 0 { return }
         done += put
       }
     }
   }
 
-  @unsafe private static func write(_ descriptor: Int32, _ bytes: UnsafePointer<UInt8>?, _ count: Int) -> Int {
+  @unsafe private static func write(_ descriptor: Int32, _ bytes: UnsafePointer<UInt8>?, _ count: Int) -> Int
+  {
     #if canImport(Glibc)
       unsafe Glibc.write(descriptor, bytes, count)
     #else
