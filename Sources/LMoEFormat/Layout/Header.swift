@@ -7,6 +7,12 @@ public struct Header: Hashable, Sendable {
   /// Nanoseconds since 1970.
   public let createdNanoseconds: UInt64
 
+  /// Makes an identity.
+  public init(fileUUID: Bits128, createdNanoseconds: UInt64) {
+    self.fileUUID = fileUUID
+    self.createdNanoseconds = createdNanoseconds
+  }
+
   static let magic: [UInt8] = [0x89, 0x4C, 0x4D, 0x4F, 0x45, 0x0D, 0x0A, 0x1A]
   static let recordBytes = 512
   static let copies: [Int] = [0, 2048]
