@@ -104,3 +104,29 @@ import Testing
     return .object(object)
   }
 }
+
+/// The worked example of `spec/example.md` is the file that it says it is.
+@Suite struct ExampleTests {
+  @Test func `every byte shown is in the file, and every byte not shown is zero, but for the card`() throws {
+    let spec = ConformanceTests.directory + "/.."
+    let compressed = [UInt8](try Data(contentsOf: URL(filePath: spec + "/corpus/minimal.lmoe.zst")))
+    let file = try #require(decompressedZstd(compressed, limit: 1 << 20))
+    let page = try String(contentsOf: URL(filePath: spec + "/example.md"), encoding: .utf8)
+    var shown = Set<Int>()
+    for line in page.split(separator: "\n") {
+      guard let offset = Int(line.prefix(6), radix: 16), line.dropFirst(6).hasPrefix("  ") else { continue }
+      var place = offset
+      for word in line.dropFirst(8).prefix(48).split(separator: " ", omittingEmptySubsequences: false) {
+        guard word.count == 2, let byte = UInt8(word, radix: 16) else { break }
+        #expect(file[place] == byte, "\(String(place, radix: 16))")
+        shown.insert(place)
+        place += 1
+      }
+    }
+    #expect(shown.count > 600)
+    for (place, byte) in file.enumerated() where byte != 0 && !shown.contains(place) {
+      let isSecondCopy = (0x800..<0xA00).contains(place) || (0x8800..<0x8A00).contains(place)
+      #expect(isSecondCopy || (0x100B8..<0x101EF).contains(place), "\(String(place, radix: 16))")
+    }
+  }
+}

@@ -5,6 +5,12 @@ import LMoECore
 /// A candidate needs the same dtype, geometry and size; then the same hash; then the same bytes: XXH3 is not
 /// cryptographic, so equality is always established by comparing.
 struct Deduplication {
+  /// Equal bytes of another dtype are other content: their chunks need not suit.
+  private struct Content: Hashable {
+    let hash: Bits128
+    let dtype: UInt8
+  }
+
   private struct Fresh {
     let entry: NewEntry
     let index: Int
@@ -14,9 +20,9 @@ struct Deduplication {
   /// Raw sizes of all stored tensors: only a new tensor of such a size is worth hashing beforehand.
   private var sizes: Set<Int> = []
   /// Which bank of the published bundle has a tensor with that content.
-  private var published: [Bits128: Int] = [:]
+  private var published: [Content: Int] = [:]
   /// Tensors written since.
-  private var added: [Bits128: Entry] = [:]
+  private var added: [Content: Entry] = [:]
   private var fresh: [Int: [Fresh]] = [:]
   private let bundle: Bundle?
   private let reader: ChunkReader
@@ -33,9 +39,9 @@ struct Deduplication {
     for (index, bank) in (bundle?.banks ?? []).enumerated() where !bank.isExternal {
       // Damage in another bank must not keep a new one out; it is just not shared with.
       guard let bytes = try? bundle?.read(bank.manifest, damaged: .manifestDamaged) else { continue }
-      Manifest.scanTensors(bytes) { rawBytes, hash in
+      Manifest.scanTensors(bytes) { rawBytes, dtype, hash in
         sizes.insert(rawBytes)
-        published[hash] = index
+        published[Content(hash: hash, dtype: dtype)] = index
       }
     }
   }
@@ -44,24 +50,26 @@ struct Deduplication {
   mutating func add(_ manifest: Manifest) {
     for entry in manifest.tensors where !entry.chunks.isEmpty {
       sizes.insert(entry.type.rawBytes)
-      added[entry.contentHash] = entry
+      added[Content(hash: entry.contentHash, dtype: entry.type.dtype.rawValue)] = entry
     }
     fresh.removeAll()
   }
 
-  private func stored(_ hash: Bits128) -> Entry? {
-    if let entry = added[hash] { return entry }
-    guard let index = published[hash], let bundle,
+  private func stored(_ content: Content) -> Entry? {
+    if let entry = added[content] { return entry }
+    guard let index = published[content], let bundle,
       let manifest = try? bundle.manifest(of: bundle.banks[index])
     else { return nil }
-    return manifest.tensors.first { $0.contentHash == hash }
+    return manifest.tensors.first {
+      $0.contentHash == content.hash && $0.type.dtype.rawValue == content.dtype
+    }
   }
 
   /// Where the bytes of `entry` are already, or nil; then it is remembered as the fresh entry `index`.
   mutating func origin(of entry: NewEntry, orFresh index: Int) throws(FormatError) -> WritePlan.Origin? {
     let size = entry.type.rawBytes
-    if sizes.contains(size), let candidate = stored(try hash(entry)),
-      candidate.type.dtype == entry.type.dtype, candidate.type.geometry == entry.type.geometry,
+    if sizes.contains(size), let candidate = stored(Content(hash: try hash(entry), dtype: entry.type.dtype.rawValue)),
+      candidate.type.geometry == entry.type.geometry,
       candidate.type.rawBytes == size, codec == .planes || candidate.isRawExtent,
       (try? areEqual(entry, EntrySource(reader: reader, entry: candidate))) == true
     {

@@ -22,11 +22,13 @@ struct WritePlan: Sendable {
   init(_ entries: [NewEntry], isExternal: Bool, writer: BundleWriter) throws(FormatError) {
     self.entries = entries
     for entry in entries {
-      if entry.class == .tensor, entry.type.rawBytes > 0, !isExternal,
-        let origin = try writer.origin(of: entry, orFresh: fresh.count)
-      {
-        origins.append(origin)
-        continue
+      if entry.class == .tensor, entry.type.rawBytes > 0, !isExternal {
+        do throws(FormatError) {
+          if let origin = try writer.origin(of: entry, orFresh: fresh.count) {
+            origins.append(origin)
+            continue
+          }
+        } catch { throw error.at(entry: entry.name) }
       }
       let unit = entry.type.unitBytes
       let whole = max(1, writer.options.chunkBytes / unit) * unit

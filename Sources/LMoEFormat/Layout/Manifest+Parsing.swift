@@ -134,8 +134,8 @@ extension Manifest {
 }
 
 extension Manifest {
-  /// Calls `visit` with size and content hash of each stored tensor, without checking anything else.
-  static func scanTensors(_ bytes: [UInt8], _ visit: (Int, Bits128) -> Void) {
+  /// Calls `visit` with size, dtype and content hash of each stored tensor, without checking anything else.
+  static func scanTensors(_ bytes: [UInt8], _ visit: (Int, UInt8, Bits128) -> Void) {
     guard bytes.count >= headBytes else { return }
     let fields = Fields(bytes)
     let count = min(Int(fields.u32(16)), (bytes.count - headBytes) / Entry.encodedBytes)
@@ -143,7 +143,7 @@ extension Manifest {
       let record = headBytes + Entry.encodedBytes * index
       let isStoredTensor = fields.u8(record + 6) == Entry.Class.tensor.rawValue && fields.u32(record + 20) > 0
       if isStoredTensor, let rawBytes = Int(exactly: fields.u64(record + 32)) {
-        visit(rawBytes, fields.bits128(record + 40))
+        visit(rawBytes, fields.u8(record + 7), fields.bits128(record + 40))
       }
     }
   }

@@ -52,7 +52,7 @@ struct Bench: ParsableCommand {
   /// The command `lmoe-tool bench verify`.
   struct Verify: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Time the check of all chunk hashes against the machine's memory bandwidth.")
+      abstract: "Time the check of all chunk hashes against memory bandwidth and bare reading.")
 
     @Argument(help: "The bundle; warm in the page cache.", completion: .file(extensions: ["lmoe"]))
     var file: String
@@ -74,17 +74,41 @@ struct Bench: ParsableCommand {
         stored = bundle.banks.reduce(0) { $0 + $1.storedBytes }
       }
       let floor = MemoryBandwidth.measure() / 1e9
+      let reading = try Self.readingRate(file, rounds: rounds) / 1e9
       let reached = Bench.rate(stored, best)
       report.print([
         "schema": 1, "bytes": .integer(stored), "verify_gb_s": .double(reached),
         "memory_gb_s": .double(floor),
-        "share": .double(reached / floor),
+        "share": .double(reached / floor), "read_gb_s": .double(reading),
+        "share_of_read": .double(reached / reading),
       ]) {
         Terminal.print(
           "verify  \(formatted(reached, digits: 1)) GB/s, open included, \(formatted(bytes: stored))")
         Terminal.print("floor   \(formatted(floor, digits: 1)) GB/s memory read bandwidth")
         Terminal.print("share   \(formatted(100 * reached / floor, digits: 0)) %")
+        Terminal.print("read    \(formatted(reading, digits: 1)) GB/s positioned reads of the file, not looked at")
+        Terminal.print("share   \(formatted(100 * reached / reading, digits: 0)) %")
       }
+    }
+
+    /// Bytes a second that all workers read of a file, in pieces, without looking at them.
+    private static func readingRate(_ path: String, rounds: Int) throws -> Double {
+      let file = try PosixFileSystem().open(path, .read)
+      let size = try file.size()
+      let piece: UInt64 = 128 << 10
+      var best = 0.0
+      for _ in 0..<rounds {
+        let start = currentNanoseconds()
+        let queue = WorkQueue(count: Int(size / piece))
+        WorkerPool.shared.run { _ in
+          let buffer = RawBuffer(count: Int(piece))
+          while let index = queue.next() {
+            try? unsafe file.read(into: buffer.bytes, at: UInt64(index) * piece)
+          }
+        }
+        best = max(best, Double(size) / (Double(currentNanoseconds() - start) / 1e9))
+      }
+      return best
     }
   }
 

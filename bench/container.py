@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+"""What a bundle costs at size: import, inspect, add, verify, load, each beside its floor or its peer, in one run.
+
+    python bench/container.py [--gigabytes 8] [--experts 64] [--tool .build/release/lmoe-tool] [--dir DIR]
+
+Makes a synthetic Llama-shaped bf16 checkpoint (normal weights, whose exponents are those of trained ones) and
+LoRA adapters of rank 16 on all linears in DIR (a temporary directory by default; it needs about 2.5 times the
+size). Needs torch and safetensors.
+"""
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+
+import safetensors
+import safetensors.torch as st
+import torch
+
+HIDDEN, INNER, VOCABULARY, RANK = 2048, 8192, 32000, 16
+LINEARS = {"self_attn.q_proj": (HIDDEN, HIDDEN), "self_attn.k_proj": (HIDDEN, HIDDEN),
+           "self_attn.v_proj": (HIDDEN, HIDDEN), "self_attn.o_proj": (HIDDEN, HIDDEN),
+           "mlp.gate_proj": (INNER, HIDDEN), "mlp.up_proj": (INNER, HIDDEN), "mlp.down_proj": (HIDDEN, INNER)}
+CONFIG = {"peft_type": "LORA", "r": RANK, "lora_alpha": 32, "target_modules": "all", "bias": "none"}
+
+
+def weight(*shape):
+    return torch.empty(*shape, dtype=torch.float32).normal_(0, 0.02).to(torch.bfloat16)
+
+
+def make_base(path, layers):
+    path.mkdir()
+    files, names = {}, {}
+    count = (layers + 7) // 8
+    for shard in range(count):
+        tensors = {}
+        if shard == 0:
+            tensors["model.embed_tokens.weight"] = weight(VOCABULARY, HIDDEN)
+        for layer in range(8 * shard, min(layers, 8 * shard + 8)):
+            for name, shape in LINEARS.items():
+                tensors[f"model.layers.{layer}.{name}.weight"] = weight(*shape)
+        name = f"model-{shard + 1:05d}-of-{count:05d}.safetensors"
+        st.save_file(tensors, path / name, metadata={"format": "pt"})
+        names |= {key: name for key in tensors}
+    (path / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": names}))
+    (path / "config.json").write_text(json.dumps({"architectures": ["LlamaForCausalLM"], "model_type": "llama"}))
+
+
+def make_adapter(path, layers, seed):
+    torch.manual_seed(seed)
+    path.mkdir()
+    tensors = {}
+    for layer in range(layers):
+        for name, (rows, columns) in LINEARS.items():
+            prefix = f"base_model.model.model.layers.{layer}.{name}"
+            tensors[prefix + ".lora_A.weight"] = weight(RANK, columns)
+            tensors[prefix + ".lora_B.weight"] = weight(rows, RANK)
+    st.save_file(tensors, path / "adapter_model.safetensors")
+    (path / "adapter_config.json").write_text(json.dumps(CONFIG))
+
+
+def run(*command):
+    """Seconds, peak MB of the process, stdout."""
+    start = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        output = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, command
+    return time.perf_counter() - start, usage.ru_maxrss / 1024, output
+
+
+def write_and_flush(path, size):
+    """Seconds to write `size` bytes to a new file and flush them: what an add cannot avoid."""
+    data = os.urandom(1 << 20)
+    start = time.perf_counter()
+    with open(path, "wb", buffering=0) as file:
+        for _ in range(size >> 20):
+            file.write(data)
+        file.write(data[:size & 0xFFFFF])
+        os.fsync(file.fileno())
+    seconds = time.perf_counter() - start
+    os.unlink(path)
+    return seconds
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--gigabytes", type=float, default=8)
+    parser.add_argument("--experts", type=int, default=64)
+    parser.add_argument("--tool", default=".build/release/lmoe-tool")
+    parser.add_argument("--dir")
+    options = parser.parse_args()
+    tool = str(pathlib.Path(options.tool).resolve())
+    root = pathlib.Path(tempfile.mkdtemp(dir=options.dir))
+    try:
+        measure(root, tool, options)
+    finally:
+        shutil.rmtree(root)
+
+
+def measure(root, tool, options):
+    layer_bytes = 2 * sum(rows * columns for rows, columns in LINEARS.values())
+    layers = max(1, round(options.gigabytes * 1e9 / 0.662 / layer_bytes))
+    bundle, small = str(root / "big.lmoe"), str(root / "small.lmoe")
+    make_base(root / "base", layers)
+    raw = sum(f.stat().st_size for f in (root / "base").glob("*.safetensors"))
+
+    seconds, peak, _ = run(tool, "import", "--base", str(root / "base"), "-o", bundle)
+    print(f"import   {raw / 1e9:.2f} GB -> {os.path.getsize(bundle) / 1e9:.2f} GB in {seconds:.1f} s, "
+          f"{raw / seconds / 1e9:.2f} GB/s, peak {peak:.0f} MB")
+
+    extra, writes = [], []
+    for index in range(options.experts):
+        adapter = root / f"adapter{index}"
+        make_adapter(adapter, layers, index)
+        before = os.path.getsize(bundle)
+        seconds, peak, output = run(tool, "add", bundle, f"expert{index}={adapter}", "--json")
+        written = json.loads(output)["written_bytes"]
+        floor = write_and_flush(root / "floor", written)
+        extra.append(1000 * (seconds - floor))
+        writes.append((written, os.path.getsize(bundle) - before, 1000 * seconds, 1000 * floor, peak))
+        shutil.rmtree(adapter)
+    info = json.loads(run(tool, "inspect", bundle, "--json", "--tensors")[2])
+    tensors = [t for t in info["tensors"] if t["bank"] == f"expert/expert{options.experts - 1}"]
+    stored = sum(t["stored_bytes"] for t in tensors)
+    written, grown, seconds, floor, peak = writes[-1]
+    limit = stored + 256 * len(tensors) + 65536
+    assert written == grown
+    print(f"add      wrote {written} bytes for {stored} stored ({len(tensors)} tensors): "
+          f"{written - stored} more, allowed {limit - stored}")
+    print(f"add      median {statistics.median(w[2] for w in writes):.0f} ms, writing and flushing as much "
+          f"{statistics.median(w[3] for w in writes):.0f} ms, beyond that {statistics.median(extra):.0f} ms; peak {peak:.0f} MB")
+
+    make_base(root / "small", 1)
+    run(tool, "import", "--base", str(root / "small"), "-o", small)
+    for name, path in (("inspect", bundle), ("inspect of a small bundle", small), ("--version", None)):
+        command = (tool, "inspect", path, "--json") if path else (tool, "--version")
+        times = [1000 * run(*command)[0] for _ in range(21)]
+        print(f"{name:8} {os.path.getsize(path) / 1e9 if path else 0:.2f} GB: median {statistics.median(times):.1f} ms whole process")
+
+    run(tool, "compact", bundle, "--codec", "raw")
+    result = json.loads(run(tool, "bench", "verify", bundle, "--rounds", "5", "--json")[2])
+    print(f"verify   {result['verify_gb_s']:.1f} GB/s, raw; memory reads {result['memory_gb_s']:.1f} GB/s "
+          f"({100 * result['share']:.0f} %), read(2) alone {result['read_gb_s']:.1f} GB/s "
+          f"({100 * result['share_of_read']:.0f} %)")
+
+    one = root / "small" / "model-00001-of-00001.safetensors"
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        with safetensors.safe_open(one, "pt") as file:
+            loaded = [file.get_tensor(name).clone() for name in file.keys()]
+        times.append(time.perf_counter() - start)
+        size = sum(t.numel() * t.element_size() for t in loaded)
+    ours = json.loads(run(tool, "bench", "load", small, "--rounds", "5", "--json")[2])
+    print(f"load     {ours['load_gb_s']:.2f} GB/s decoded and checked; safetensors.safe_open {size / min(times) / 1e9:.2f} GB/s, "
+          f"unchecked; ratio {ours['load_gb_s'] / (size / min(times) / 1e9):.2f}")
+
+
+if __name__ == "__main__":
+    main()
