@@ -21,9 +21,9 @@ import safetensors
 import safetensors.torch as st
 import torch
 
-HIDDEN, INNER, VOCABULARY, RANK = 2048, 8192, 32000, 16
-LINEARS = {"self_attn.q_proj": (HIDDEN, HIDDEN), "self_attn.k_proj": (HIDDEN, HIDDEN),
-           "self_attn.v_proj": (HIDDEN, HIDDEN), "self_attn.o_proj": (HIDDEN, HIDDEN),
+HIDDEN, INNER, KEYS, VOCABULARY, RANK = 4096, 14336, 1024, 128256, 16  # Llama-3 8B
+LINEARS = {"self_attn.q_proj": (HIDDEN, HIDDEN), "self_attn.k_proj": (KEYS, HIDDEN),
+           "self_attn.v_proj": (KEYS, HIDDEN), "self_attn.o_proj": (HIDDEN, HIDDEN),
            "mlp.gate_proj": (INNER, HIDDEN), "mlp.up_proj": (INNER, HIDDEN), "mlp.down_proj": (HIDDEN, INNER)}
 CONFIG = {"peft_type": "LORA", "r": RANK, "lora_alpha": 32, "target_modules": "all", "bias": "none"}
 
