@@ -70,6 +70,11 @@ extension BundleWriter {
       }
       return
     }
+    // Published into a file that nobody can find any more, the change would be lost without a word.
+    try step { () throws(FormatError) in
+      let ours = try io { () throws(FileError) in try file.identity() }
+      guard (try? system.identity(path)) == ours else { throw FormatError(.replaced) }
+    }
     isOpen = false
     defer { file.unlock() }
     do throws(FileError) {
