@@ -14,9 +14,17 @@
   /// Valid while this object is.
   @unsafe public let bytes: UnsafeMutableRawBufferPointer
 
+  private static let hugePage = 2 << 20
+
   /// Allocates `count` bytes (at least one).
   public init(count: Int) {
-    unsafe bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: max(count, 1), alignment: 64)
+    let isLarge = count >= Self.hugePage
+    unsafe bytes = UnsafeMutableRawBufferPointer.allocate(
+      byteCount: max(count, 1), alignment: isLarge ? Self.hugePage : 64)
+    #if os(Linux)
+      // Touching a gigabyte for the first time in 4 KiB steps costs more than decoding it.
+      if isLarge { _ = unsafe madvise(bytes.baseAddress, count / Self.hugePage * Self.hugePage, MADV_HUGEPAGE) }
+    #endif
   }
 
   deinit { unsafe bytes.deallocate() }
