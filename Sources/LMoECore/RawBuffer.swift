@@ -23,7 +23,9 @@
       byteCount: max(count, 1), alignment: isLarge ? Self.hugePage : 64)
     #if os(Linux)
       // Touching a gigabyte for the first time in 4 KiB steps costs more than decoding it.
-      if isLarge { _ = unsafe madvise(bytes.baseAddress, count / Self.hugePage * Self.hugePage, MADV_HUGEPAGE) }
+      if isLarge {
+        _ = unsafe madvise(bytes.baseAddress, count / Self.hugePage * Self.hugePage, MADV_HUGEPAGE)
+      }
     #endif
   }
 

@@ -60,7 +60,9 @@ extension FormatError: CustomStringConvertible {
     case .locksUnsupported:
       return
         "\(file) is on a file system without locks; make sure nobody else writes to it and add \"--no-lock\""
-    case .replaced: return "\(file) was replaced or removed by another process meanwhile, and was not changed; run the command again"
+    case .replaced:
+      return
+        "\(file) was replaced or removed by another process meanwhile, and was not changed; run the command again"
     case .commitUncertain:
       return
         "\(file): the last step of the change failed, so it may or may not have taken effect; run \"lmoe-tool history \(file)\" to see (\(self.file?.description ?? "unknown error"))"

@@ -131,16 +131,9 @@ final class EncodedEntries: @unchecked Sendable {
 
   /// Gives a chunk its offset.
   func place(_ chunk: Chunk, of index: Int, number: Int) throws(FormatError) -> UInt64 {
-    let rawBytes = plan.fresh[index].entry.type.rawBytes
-    let alignment: UInt64 =
-      if chunk.codec != .raw {
-        8
-      } else if number == 0 {
-        // It may turn out to be a raw extent as a whole.
-        rawBytes >= 1 << 20 ? 4096 : Entry.rawAlignment(rawBytes)
-      } else {
-        1
-      }
+    // The first chunk's place is that of a raw extent, which the whole entry may turn out to be.
+    let alignment = Entry.writingAlignment(
+      isRaw: chunk.codec == .raw, number: number, rawBytes: plan.fresh[index].entry.type.rawBytes)
     guard let start = aligned(end, to: alignment) else { throw FormatError(.tooLarge, field: "file") }
     if start > end { gaps.append(end..<start) }
     var placed = chunk

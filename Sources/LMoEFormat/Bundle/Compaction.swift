@@ -138,9 +138,8 @@ struct BankCopier {
       if moved[old] == nil {
         let rawBytes = entry.type.rawBytes
         moved[old] = try entry.chunks.enumerated().map { (number, chunk) throws(FormatError) in
-          let alignment: UInt64 =
-            !entry.isRawExtent
-            ? 8 : number > 0 ? 1 : rawBytes >= 1 << 20 ? 4096 : Entry.rawAlignment(rawBytes)
+          let alignment = Entry.writingAlignment(
+            isRaw: entry.isRawExtent, number: number, rawBytes: rawBytes)
           try writer.pad(to: alignment)
           defer { writer.end += UInt64(chunk.storedLength) }
           work.append((index, chunk, writer.end))

@@ -68,7 +68,8 @@ struct Deduplication {
   /// Where the bytes of `entry` are already, or nil; then it is remembered as the fresh entry `index`.
   mutating func origin(of entry: NewEntry, orFresh index: Int) throws(FormatError) -> WritePlan.Origin? {
     let size = entry.type.rawBytes
-    if sizes.contains(size), let candidate = stored(Content(hash: try hash(entry), dtype: entry.type.dtype.rawValue)),
+    if sizes.contains(size),
+      let candidate = stored(Content(hash: try hash(entry), dtype: entry.type.dtype.rawValue)),
       candidate.type.geometry == entry.type.geometry,
       candidate.type.rawBytes == size, codec == .planes || candidate.isRawExtent,
       (try? areEqual(entry, EntrySource(reader: reader, entry: candidate))) == true

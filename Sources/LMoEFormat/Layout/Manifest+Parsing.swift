@@ -194,8 +194,14 @@ extension Chunk {
 }
 
 extension Entry {
-  /// The alignment of a raw extent of `rawBytes` that the format requires.
+  /// The alignment that the format requires of a raw extent of `rawBytes`.
   static func rawAlignment(_ rawBytes: Int) -> UInt64 { rawBytes >= 4096 ? 256 : 64 }
+
+  /// Where the writer begins chunk `number` of an entry of `rawBytes`: large raw extents at pages, chunks that
+  /// go on in one directly behind the last.
+  static func writingAlignment(isRaw: Bool, number: Int, rawBytes: Int) -> UInt64 {
+    !isRaw ? 8 : number > 0 ? 1 : rawBytes >= 1 << 20 ? 4096 : rawAlignment(rawBytes)
+  }
 
   func checkRawExtent() throws(FormatError) {
     guard let first = chunks.first, isRawExtent else { return }

@@ -89,7 +89,8 @@ struct Bench: ParsableCommand {
           "verify  \(formatted(reached, digits: 1)) GB/s, open included, \(formatted(bytes: stored))")
         Terminal.print("floor   \(formatted(floor, digits: 1)) GB/s memory read bandwidth")
         Terminal.print("share   \(formatted(100 * reached / floor, digits: 0)) %")
-        Terminal.print("read    \(formatted(reading, digits: 1)) GB/s positioned reads of the file, not looked at")
+        Terminal.print(
+          "read    \(formatted(reading, digits: 1)) GB/s positioned reads of the file, not looked at")
         Terminal.print("share   \(formatted(100 * reached / reading, digits: 0)) %")
       }
     }
