@@ -34,9 +34,10 @@ public struct BundleExport: Sendable {
       var written: [String] = []
       var unplaced = Set(manifest.tensors.map { ByteKey($0.name) })
       for document in manifest.documents {
-        guard let slash = document.name.firstIndex(of: "/") else { continue }
+        // By bytes: "/" and a combining mark are one character.
+        guard let slash = document.name.utf8.firstIndex(of: UInt8(ascii: "/")) else { continue }
         let kind = document.name[..<slash]
-        let relative = String(document.name[document.name.index(after: slash)...])
+        let relative = String(decoding: document.name.utf8[slash...].dropFirst(), as: UTF8.self)
         switch kind {
         case "files":
           let target = try made.place(relative, in: temporary, of: bundle.path)
@@ -104,7 +105,8 @@ private struct MadeFiles {
   ///
   /// A name from a bundle is not trusted.
   mutating func place(_ relative: String, in root: String, of bundle: String) throws -> String {
-    let parts = relative.split(separator: "/", omittingEmptySubsequences: false)
+    let parts = relative.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+      .map { String(decoding: $0, as: UTF8.self) }
     guard !relative.isEmpty, !parts.contains(where: { $0.isEmpty || $0 == "." || $0 == ".." }) else {
       throw ExpertError(.notExportable, path: bundle, name: relative, found: "it is not a relative path")
     }

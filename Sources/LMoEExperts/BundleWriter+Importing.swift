@@ -68,9 +68,9 @@ extension BundleWriter {
 ///
 /// - Throws: `ExpertError` with `invalid-name`.
 public func requireExpertName(_ name: String) throws {
-  let forbidden = "/=,#"
-  guard (1...255).contains(name.utf8.count), isValidName(name), !name.hasPrefix("-"),
-    !name.contains(where: { forbidden.contains($0) }), name != ".", name != "..",
+  let forbidden = Array("/=,#".utf8)
+  guard (1...255).contains(name.utf8.count), isValidName(name), name.utf8.first != UInt8(ascii: "-"),
+    !name.utf8.contains(where: { forbidden.contains($0) }), name != ".", name != "..",
     name.utf8.first != UInt8(ascii: " "), name.utf8.last != UInt8(ascii: " ")
   else { throw ExpertError(.invalidName, path: "", name: name) }
 }

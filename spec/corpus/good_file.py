@@ -142,6 +142,12 @@ def histories():
     image.commit([first, image.store(expert("a"))], "add expert/a")
     yield name, image.data, image.expect()
     yield single("generation-max", small(""), generation=2**64 - 1)
+    # there is no next generation, so nothing in the tail is one: not even by wrapping around
+    name = "generation-max-with-a-root-in-the-tail"
+    image = Image(name)
+    image.commit([image.store(small(name))], "last", generation=2**64 - 1)
+    image.data += b"LMOERT1\n" + image.uuid + bytes(PAGE - 24)
+    yield name, image.data, image.expect()
     name = "generation-max-after-max-minus-1"
     image = Image(name)
     first = image.store(small(name))

@@ -68,6 +68,16 @@ public final class Bundle: Sendable {
   /// The generation that is open.
   public var generation: UInt64 { superblock.generation }
 
+  /// The number of the generation after this one.
+  ///
+  /// - Throws: `too-large` for the last there can be, which only a hostile file has.
+  func nextGeneration() throws(FormatError) -> UInt64 {
+    guard generation < .max else {
+      throw FormatError(.tooLarge, path: path, field: "generation number", found: "\(generation)")
+    }
+    return generation + 1
+  }
+
   /// Whether an append may be tried: no successor, no unknown feature, not recovered.
   public var isWritable: Bool { successor == nil && superblock.features.readOnly == 0 && !isRecovered }
 

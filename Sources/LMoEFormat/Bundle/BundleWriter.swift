@@ -103,7 +103,7 @@ public final class BundleWriter: @unchecked Sendable {
     base = bundle
     header = bundle.header
     previous = Root.Parent(extent: bundle.superblock.root, generation: bundle.generation)
-    generation = bundle.generation + 1
+    generation = try bundle.nextGeneration()
     banks = bundle.banks
     start = bundle.superblock.committedEnd
     end = start

@@ -44,7 +44,7 @@ public struct Compaction: Sendable {
     var writing = options
     writing.codec = codec ?? .planes
     let writer = try BundleWriter(
-      creating: output ?? path, header: bundle.header, generation: bundle.generation + 1, options: writing,
+      creating: output ?? path, header: bundle.header, generation: try bundle.nextGeneration(), options: writing,
       in: system)
     do throws(FormatError) {
       var copier = BankCopier(from: bundle, to: writer, codec: codec)

@@ -34,9 +34,12 @@ struct Recovery {
 
   /// The generation after `superblock` that was written and perhaps published, if there is one.
   func successor(of superblock: Superblock) throws(FormatError) -> Found? {
+    // The last generation there can be has none.
+    let (next, overflow) = superblock.generation.addingReportingOverflow(1)
+    if overflow { return nil }
     var result: Found?
     let isCandidate = { (head: Fields) in
-      head.u64(24) == superblock.generation + 1 && head.u64(56) == superblock.root.offset
+      head.u64(24) == next && head.u64(56) == superblock.root.offset
         && head.bits128(72) == superblock.root.hash
     }
     try scan(from: superblock.committedEnd, where: isCandidate) { found in

@@ -98,11 +98,12 @@ public struct BankEntry: Hashable, Sendable {
 
   /// The name up to the first slash.
   public var kind: String {
-    String(name.prefix { $0 != "/" })
+    // By bytes: a combining mark after the slash would make one character of both.
+    String(decoding: name.utf8.prefix { $0 != UInt8(ascii: "/") }, as: UTF8.self)
   }
 
   /// The name after the first slash; empty for `base`.
-  public var shortName: String { String(name.dropFirst(kind.count + 1)) }
+  public var shortName: String { String(decoding: name.utf8.dropFirst(kind.utf8.count + 1), as: UTF8.self) }
 
   func append(to bytes: inout [UInt8], nameOffset: Int) {
     bytes.append(id)

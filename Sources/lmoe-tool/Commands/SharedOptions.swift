@@ -9,9 +9,10 @@ struct ExpertArgument: ExpressibleByArgument, Sendable {
   let directory: String
 
   init?(argument: String) {
-    guard let equals = argument.firstIndex(of: "="), equals > argument.startIndex else { return nil }
-    name = String(argument[..<equals])
-    directory = String(argument[argument.index(after: equals)...])
+    let text = argument.utf8
+    guard let equals = text.firstIndex(of: UInt8(ascii: "=")), equals > text.startIndex else { return nil }
+    name = String(decoding: text[..<equals], as: UTF8.self)
+    directory = String(decoding: text[equals...].dropFirst(), as: UTF8.self)
     if directory.isEmpty { return nil }
   }
 }
