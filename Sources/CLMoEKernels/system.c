@@ -15,6 +15,7 @@
 #endif
 
 int lmoe_errno(void) { return errno; }
+void lmoe_clear_errno(void) { errno = 0; }
 
 int lmoe_lock_writer(int descriptor, int take) {
 #if defined(F_OFD_SETLK)
@@ -29,6 +30,21 @@ int lmoe_lock_writer(int descriptor, int take) {
   (void)descriptor;
   (void)take;
   return ENOTSUP;
+#endif
+}
+
+int lmoe_writer_is_locked(int descriptor) {
+#if defined(F_OFD_GETLK)
+  struct flock lock;
+  memset(&lock, 0, sizeof lock);
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = 1;
+  lock.l_len = 1;
+  return fcntl(descriptor, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+#else
+  (void)descriptor;
+  return 0;
 #endif
 }
 

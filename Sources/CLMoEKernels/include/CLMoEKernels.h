@@ -49,6 +49,8 @@ uint64_t lmoe_sum_words(const void *bytes, size_t length);
 
 /// Takes (1), or gives up (0), an exclusive open-file-description lock on byte 1. 0 or an errno.
 int lmoe_lock_writer(int descriptor, int take);
+/// 1 if another open file description holds that lock, else 0.
+int lmoe_writer_is_locked(int descriptor);
 /// Reserves file blocks for [offset, offset + length) without changing the size. 0 or an errno.
 int lmoe_reserve(int descriptor, int64_t offset, int64_t length);
 /// Makes a SIGBUS (an I/O error under a memory map) end the process with `message` on stderr and `status`.
@@ -62,5 +64,6 @@ void lmoe_remove_temporaries_on_signals(void);
 int lmoe_random(void *bytes, size_t length);
 /// errno of the last failed call of this thread.
 int lmoe_errno(void);
+void lmoe_clear_errno(void);
 
 #endif

@@ -47,6 +47,8 @@ public protocol FileSystem: Sendable {
   func open(_ path: String, _ mode: FileMode) throws(FileError) -> any File
   /// Gives the file at `source` the path `target`, replacing what is there.
   func rename(_ source: String, to target: String) throws(FileError)
+  /// Gives the file at `target` the permissions of the one at `source`, as far as the system lets.
+  func copyPermissions(from source: String, to target: String)
   /// Removes a file.
   func remove(_ path: String) throws(FileError)
   /// Makes the entries of the directory that holds `path` stable.
@@ -85,6 +87,8 @@ public protocol File: AnyObject, Sendable {
   func reserve(_ length: UInt64, at offset: UInt64) throws(FileError)
   /// Takes the writer lock, without waiting.
   func lockForWriting() throws(FileError) -> LockOutcome
+  /// Whether another open file holds the writer lock; false where that cannot be told.
+  func isLockedByAnother() -> Bool
   /// Gives the writer lock up.
   func unlock()
   /// Maps the first `length` bytes for reading.

@@ -103,6 +103,8 @@ final class PosixFile: File {
     }
   }
 
+  func isLockedByAnother() -> Bool { lmoe_writer_is_locked(descriptor) == 1 }
+
   func unlock() { _ = lmoe_lock_writer(descriptor, 0) }
 
   func map(length: UInt64) throws(FileError) -> MappedRegion {

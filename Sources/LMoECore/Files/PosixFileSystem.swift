@@ -59,6 +59,13 @@ public struct PosixFileSystem: FileSystem {
     guard result == 0 else { throw FileError(.rename, path: target, code: lmoe_errno()) }
   }
 
+  /// Gives the file at `target` mode and owner of the one at `source`, as far as the system lets.
+  public func copyPermissions(from source: String, to target: String) {
+    guard let facts = status(source) else { return }
+    _ = unsafe chown(target, facts.st_uid, facts.st_gid)
+    _ = unsafe chmod(target, facts.st_mode & 0o7777)
+  }
+
   /// Removes a file.
   public func remove(_ path: String) throws(FileError) {
     guard unsafe unlink(path) == 0 else { throw FileError(.remove, path: path, code: lmoe_errno()) }
@@ -110,7 +117,13 @@ public struct PosixFileSystem: FileSystem {
     }
     defer { _ = unsafe closedir(stream) }
     var names: [ByteKey] = []
-    while let entry = unsafe readdir(stream) {
+    while true {
+      // A failed read looks like the end of the directory, but for errno.
+      lmoe_clear_errno()
+      guard let entry = unsafe readdir(stream) else {
+        guard lmoe_errno() == 0 else { throw FileError(.list, path: directory, code: lmoe_errno()) }
+        break
+      }
       let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) {
         unsafe String(cString: UnsafeRawPointer($0).assumingMemoryBound(to: CChar.self))
       }

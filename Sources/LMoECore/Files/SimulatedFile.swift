@@ -115,6 +115,10 @@ final class SimulatedFile: File {
     return outcome
   }
 
+  func isLockedByAnother() -> Bool {
+    (try? with(nil, .lock) { (_, node) in node.isLocked }) == true && !holdsLock.withValue { $0 }
+  }
+
   func unlock() {
     guard
       holdsLock.withValue({ held in

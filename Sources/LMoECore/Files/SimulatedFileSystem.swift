@@ -122,6 +122,9 @@ public final class SimulatedFileSystem: FileSystem {
     }
   }
 
+  /// There are no permissions.
+  public func copyPermissions(from source: String, to target: String) {}
+
   /// Removes a file.
   public func remove(_ path: String) throws(FileError) {
     try state.withValue { (state) throws(FileError) in

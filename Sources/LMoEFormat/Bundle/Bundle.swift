@@ -41,13 +41,21 @@ public final class Bundle: Sendable {
   }
 
   /// Opens the bundle in an open file.
-  init(file: any File, options: BundleOptions = BundleOptions()) throws(FormatError) {
-    let opened: Opened
+  convenience init(file: any File, options: BundleOptions = BundleOptions()) throws(FormatError) {
     do throws(FormatError) {
-      opened = try Opened(file, options: options)
+      self.init(try Opened.settled(file, options: options), file: file, options: options)
     } catch {
       throw error.at(path: file.path)
     }
+    if options.verification == .eager, let first = try verify(decoding: false).first { throw first }
+  }
+
+  /// Opens a generation that has a root and no superblock.
+  convenience init(file: any File, published root: Recovery.Found) throws(FormatError) {
+    self.init(try Opened(file, root), file: file, options: BundleOptions())
+  }
+
+  private init(_ opened: Opened, file: any File, options: BundleOptions) {
     self.file = file
     self.path = file.path
     self.options = options
@@ -59,10 +67,6 @@ public final class Bundle: Sendable {
     successor = opened.successor
     isRecovered = opened.isRecovered
     fileBytes = opened.fileBytes
-    if options.verification == .eager {
-      let damage = try verify(decoding: false)
-      if let first = damage.first { throw first }
-    }
   }
 
   /// The generation that is open.

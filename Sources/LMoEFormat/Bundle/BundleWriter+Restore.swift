@@ -12,31 +12,48 @@ extension BundleWriter {
   ) throws(FormatError) -> UInt64 {
     let writer = try BundleWriter(appendingTo: path, options: options, settling: true, in: system)
     guard let base = writer.base else { throw FormatError(.writerClosed, path: path) }
-    if base.successor == generation {
-      let recovery = Recovery(writer.file, header: base.header, size: base.fileBytes)
-      guard let found = try recovery.successor(of: base.superblock) else {
-        throw FormatError(.noSuchGeneration, path: path, found: "\(generation)")
+    if let successor = base.successor, generation != base.generation {
+      guard generation == successor else {
+        throw FormatError(
+          .noSuchGeneration, path: path, expected: "\(base.generation) or \(successor), and must choose first",
+          found: "\(generation)")
       }
-      // It was flushed before its superblock was written; once more does no harm.
-      try writer.step { () throws(FormatError) in
-        let end = aligned(found.extent.end, to: Limits.segmentAlignment) ?? found.extent.end
-        if end > base.fileBytes { try io { () throws(FileError) in try writer.file.truncate(to: end) } }
-        try io { () throws(FileError) in try writer.file.sync(.everything) }
-      }
-      try writer.publish(found.superblock)
-      return generation
+      return try writer.publishSuccessor(of: base)
     }
     let history = try base.history()
     guard let wanted = history.first(where: { $0.root.generation == generation }) else {
       let known = history.map { "\($0.root.generation)" }.reversed().joined(separator: ", ")
-      writer.abort()
       throw FormatError(.noSuchGeneration, path: path, expected: known, found: "\(generation)")
     }
+    try wanted.root.features.requireWritable(path)
+    // Now the choice is made.
+    writer.ownsTail = true
     try writer.step { () throws(FormatError) in
       try io { () throws(FileError) in try writer.file.truncate(to: writer.start) }
     }
     writer.banks = wanted.root.banks
     try writer.commit(note: "restore generation \(generation)")
     return writer.generation
+  }
+
+  /// Publishes a root that was written and whose superblock is lost, if all that it names is there.
+  private func publishSuccessor(of base: Bundle) throws(FormatError) -> UInt64 {
+    let recovery = Recovery(file, header: base.header, size: base.fileBytes)
+    guard let found = try recovery.successor(of: base.superblock) else {
+      throw FormatError(.noSuchGeneration, path: path, found: "\(base.generation + 1)")
+    }
+    try found.root.features.requireWritable(path)
+    // The power may have failed before the flush: the root is there, and what it names is not.
+    let bundle = try Bundle(file: file, published: found)
+    if let damage = try bundle.verify(decoding: false).first { throw damage }
+    try step { () throws(FormatError) in
+      let end = aligned(found.extent.end, to: Limits.segmentAlignment) ?? found.extent.end
+      try io { () throws(FileError) in
+        if end > base.fileBytes { try file.truncate(to: end) }
+        try file.sync(.everything)
+      }
+    }
+    try publish(found.superblock)
+    return found.generation
   }
 }

@@ -48,6 +48,8 @@ public final class BundleWriter: @unchecked Sendable {
   /// The temporary path of a file that is being made.
   let temporary: String?
   var isOpen = true
+  /// Whether what stands after the committed end may be cut off. Not while a successor there is undecided.
+  var ownsTail = true
   var coders: [ChunkCoder] = []
   var duplicates: Deduplication?
 
@@ -96,10 +98,7 @@ public final class BundleWriter: @unchecked Sendable {
       throw FormatError(
         .successorFound, path: path, expected: "\(bundle.generation)", found: "\(successor)")
     }
-    guard bundle.superblock.features.readOnly == 0 else {
-      throw FormatError(
-        .readOnlyFeature, path: path, field: Features.names(bundle.superblock.features.readOnly))
-    }
+    try bundle.superblock.features.requireWritable(path)
     base = bundle
     header = bundle.header
     previous = Root.Parent(extent: bundle.superblock.root, generation: bundle.generation)
@@ -108,6 +107,7 @@ public final class BundleWriter: @unchecked Sendable {
     start = bundle.superblock.committedEnd
     end = start
     temporary = nil
+    ownsTail = !settling
     if bundle.fileBytes > start && !settling {
       // The tail of an interrupted append is nobody's.
       try io { () throws(FileError) in try file.truncate(to: start) }
@@ -148,7 +148,7 @@ public final class BundleWriter: @unchecked Sendable {
       try? system.remove(temporary)
       TemporaryFiles.ended(temporary)
     } else {
-      try? file.truncate(to: start)
+      if ownsTail { try? file.truncate(to: start) }
       file.unlock()
     }
   }

@@ -6,7 +6,7 @@ struct Opened {
   let superblock: Superblock
   let root: Root
   let damagedCopies: Int
-  let successor: UInt64?
+  private(set) var successor: UInt64?
   let isRecovered: Bool
   let fileBytes: UInt64
 
@@ -57,6 +57,26 @@ struct Opened {
       let (superblock, root) = try Recovery(file, header: header, size: size).newest(from: known)
       (self.superblock, self.root, isRecovered, successor) = (superblock, root, true, nil)
     }
+  }
+
+  /// Opens `file`, and does not mistake an append that is under way for a lost superblock.
+  static func settled(_ file: any File, options: BundleOptions) throws(FormatError) -> Opened {
+    var opened = try Opened(file, options: options)
+    guard opened.successor != nil else { return opened }
+    if file.isLockedByAnother() {
+      opened.successor = nil
+      return opened
+    }
+    // It may have been published between our looks.
+    return try Opened(file, options: options)
+  }
+
+  /// A generation that no superblock names.
+  init(_ file: any File, _ found: Recovery.Found) throws(FormatError) {
+    fileBytes = try io { () throws(FileError) in try file.size() }
+    let area = try io { () throws(FileError) in try file.bytes(at: 0, count: Int(Limits.fixedArea)) }
+    (header, damagedCopies) = try Header.parse(area)
+    (superblock, root, successor, isRecovered) = (found.superblock, found.root, nil, false)
   }
 
   /// Reads and checks the root that `superblock` names.

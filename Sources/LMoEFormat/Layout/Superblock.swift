@@ -13,6 +13,18 @@ public struct Features: Hashable, Sendable {
   /// No features: all that version 1 defines.
   public init() {}
 
+  /// Makes sure that what carries these features may be written anew.
+  ///
+  /// - Throws: `unsupported-feature`, `read-only-feature`.
+  func requireWritable(_ path: String) throws(FormatError) {
+    guard incompatible == 0 else {
+      throw FormatError(.unsupportedFeature, path: path, field: "incompat \(Self.names(incompatible))")
+    }
+    guard readOnly == 0 else {
+      throw FormatError(.readOnlyFeature, path: path, field: Self.names(readOnly))
+    }
+  }
+
   static func names(_ word: UInt64) -> String {
     (0..<64).filter { word >> $0 & 1 == 1 }.map { "bit \($0)" }.joined(separator: ", ")
   }
