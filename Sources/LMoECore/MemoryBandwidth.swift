@@ -15,12 +15,12 @@ public enum MemoryBandwidth {
     }
     var best = 0.0
     for _ in 0..<rounds {
-      let start = currentNanoseconds()
+      let start = monotonicNanoseconds()
       pool.run { worker in
         let sum = unsafe lmoe_sum_words(buffers[worker].bytes.baseAddress, bytes)
         sink.withValue { $0 &+= sum }
       }
-      let seconds = Double(currentNanoseconds() - start) / 1e9
+      let seconds = Double(monotonicNanoseconds() - start) / 1e9
       best = max(best, Double(bytes * pool.count) / seconds)
     }
     return best

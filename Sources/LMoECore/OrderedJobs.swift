@@ -1,8 +1,8 @@
 /// Runs jobs on all workers of a pool, with one part of each in the order of their numbers.
 ///
 /// A job does its heavy work, calls `inTurn` once for what must happen in order (handing out file offsets,
-/// feeding a running hash), and may go on in parallel after that. The first failure, by job number, is
-/// thrown; jobs after it may not have run.
+/// feeding a running hash), and may go on in parallel after that. A failure is thrown when all workers have
+/// stopped (of several, that of the lowest job); jobs after it may not have run.
 public final class OrderedJobs<Failure: Error>: @unchecked Sendable {
   // Guarded by `condition`.
   private let condition = Condition()

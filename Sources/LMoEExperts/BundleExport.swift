@@ -116,6 +116,9 @@ private struct MadeFiles {
       if system.kind(path) == nil { try directory(path) }
     }
     path = root + "/" + relative
+    guard system.kind(path) == nil, !files.contains(path) else {
+      throw ExpertError(.notExportable, path: bundle, name: relative, found: "two files of that name")
+    }
     files.append(path)
     return path
   }

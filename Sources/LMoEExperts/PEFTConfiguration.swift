@@ -81,7 +81,11 @@ struct PEFTConfiguration {
     }
     self.rank = rank
     alpha = try number("lora_alpha", 8)
-    usesRSLoRA = object["use_rslora"]?.bool ?? false
+    let rsLoRA = object["use_rslora"] ?? .null
+    guard rsLoRA.isNull || rsLoRA.bool != nil else {
+      throw ExpertError(.invalidConfiguration, path: path, found: "use_rslora is neither true nor false")
+    }
+    usesRSLoRA = rsLoRA.bool ?? false
     rankPattern = try Self.pattern(object, "rank_pattern", path).map { key, value in
       guard let rank = value.int, rank > 0 else {
         throw ExpertError(.invalidConfiguration, path: path, found: "a rank in rank_pattern is not positive")

@@ -18,6 +18,8 @@ extension FormatError: CustomStringConvertible {
     if !detail.isEmpty { detail += ")" }
     let again = "get the file again, or try \"--recover\" for an older generation"
 
+    let older = "restore an older generation (\"lmoe-tool history\"), or get the file again"
+
     switch code {
     case .notLMoE: return "\(file) is not an .lmoe bundle"
     case .truncated:
@@ -35,10 +37,10 @@ extension FormatError: CustomStringConvertible {
       return "\(file) uses a feature this tool does not know\(detail): use a newer lmoe-tool"
     case .rootDamaged: return "\(located): the root index is damaged; \(again)"
     case .rootInvalid: return "\(located): the root index breaks the format\(detail); \(again)"
-    case .manifestDamaged: return "\(located): the manifest is damaged; \(again)"
-    case .manifestInvalid: return "\(located): the manifest breaks the format\(detail); \(again)"
+    case .manifestDamaged: return "\(located): the manifest is damaged; \(older)"
+    case .manifestInvalid: return "\(located): the manifest breaks the format\(detail); \(older)"
     case .unsupportedDType: return "\(located): unknown dtype\(detail): use a newer lmoe-tool"
-    case .cardDamaged: return "\(located): the card is damaged; \(again)"
+    case .cardDamaged: return "\(located): the card is damaged; \(older)"
     case .cardInvalid: return "\(located): the card is not valid\(detail)"
     case .chunkDamaged: return "\(located): stored bytes are damaged; restore this bank from a copy"
     case .chunkInvalid:
@@ -46,16 +48,14 @@ extension FormatError: CustomStringConvertible {
     case .contentMismatch:
       return
         "\(located): the decoded bytes are not those that were stored\(detail); restore this bank from a copy"
+    case .nothingToRecover: return "\(file): no whole generation is left in its \(found ?? "?") bytes; get the file again"
     case .io: return self.file?.description ?? "input/output error on \(located)"
     case .safetensorsInvalid: return "\(located): not a valid safetensors file\(detail); export it again"
-    case .ggufInvalid: return "\(located): not a valid GGUF file\(detail)"
     case .readOnlyFeature:
       return "\(file) uses a feature this tool can read but not write\(detail): use a newer lmoe-tool"
     case .successorFound:
       return
         "\(file): a newer generation (\(found ?? "?")) was written and its superblock is lost; run \"lmoe-tool restore \(file) --generation \(found ?? "N")\" to publish it or \"--generation \(expected ?? "N")\" to drop it"
-    case .recoveredReadOnly:
-      return "\(file) was opened with --recover and cannot be changed; export what you need from it"
     case .locked: return "\(file) is being changed by another process; wait for it and run the command again"
     case .locksUnsupported:
       return
@@ -68,7 +68,6 @@ extension FormatError: CustomStringConvertible {
         "\(file): the last step of the change failed, so it may or may not have taken effect; run \"lmoe-tool history \(file)\" to see (\(self.file?.description ?? "unknown error"))"
     case .writerClosed: return "\(file): an earlier error ended this change; run the command again"
     case .noSuchBank: return "\(file) has no bank \"\((bank ?? "?").printable)\"\(detail)"
-    case .noSuchEntry: return "\(located): there is no such tensor or document"
     case .noSuchGeneration:
       return "\(file) has no generation \(found ?? "?")\(expected.map { "; it has \($0)" } ?? "")"
     case .bankExists:

@@ -26,18 +26,16 @@ public struct FormatError: Error, Hashable, Sendable {
     case contentMismatch = "content-mismatch"
 
     case io
+    case nothingToRecover = "nothing-to-recover"
     case safetensorsInvalid = "safetensors-invalid"
-    case ggufInvalid = "gguf-invalid"
     case readOnlyFeature = "read-only-feature"
     case successorFound = "successor-found"
-    case recoveredReadOnly = "recovered-read-only"
     case locked
     case locksUnsupported = "locks-unsupported"
     case replaced
     case commitUncertain = "commit-uncertain"
     case writerClosed = "writer-closed"
     case noSuchBank = "no-such-bank"
-    case noSuchEntry = "no-such-entry"
     case noSuchGeneration = "no-such-generation"
     case bankExists = "bank-exists"
     case invalidName = "invalid-name"

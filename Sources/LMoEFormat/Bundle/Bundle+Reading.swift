@@ -98,7 +98,7 @@ extension Bundle {
     let region = try mapped()
     let range = start..<start + entry.type.rawBytes
     let isVerified =
-      options.verification == .off || verifiedExtents.withValue { $0.contains(first.offset) }
+      options.verification == .off || verifiedExtents.withValue { $0.contains(entry.chunks) }
     if !isVerified {
       do throws(FormatError) {
         let window = CheckWindow()
@@ -106,7 +106,7 @@ extension Bundle {
       } catch {
         throw error.at(path: path, bank: bank.name, entry: entry.name)
       }
-      verifiedExtents.withValue { _ = $0.insert(first.offset) }
+      verifiedExtents.withValue { _ = $0.insert(entry.chunks) }
     }
     return (region, range)
   }

@@ -28,7 +28,7 @@ public final class Bundle: Sendable {
   let chunkReader: ChunkReader
   private let manifests = Guarded<[BankEntry: Manifest]>([:])
   let mapping = Guarded<MappedRegion?>(nil)
-  let verifiedExtents = Guarded<Set<UInt64>>([])
+  let verifiedExtents = Guarded<Set<[Chunk]>>([])
 
   /// Opens the bundle at `path`.
   ///

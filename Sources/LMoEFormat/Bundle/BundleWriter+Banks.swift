@@ -47,6 +47,9 @@ extension BundleWriter {
   }
 
   func appendCard(_ card: JSON, bank: String) throws(FormatError) -> Extent {
+    guard card.object != nil else {
+      throw FormatError(.cardInvalid, bank: bank, found: "something other than an object")
+    }
     let bytes = Array(card.serialized().utf8)
     guard bytes.count <= Int(Limits.cardBytes) else {
       throw FormatError(
@@ -99,6 +102,11 @@ extension BundleWriter {
   func finishBank(
     _ name: String, id: Bits128, card: Extent?, manifest: Manifest, isExternal: Bool
   ) throws(FormatError) -> BankEntry {
+    let geometries = Set(manifest.entries.compactMap(\.type.geometry)).count
+    guard geometries <= 255 else {
+      throw FormatError(
+        .tooLarge, bank: name, field: "block geometries", expected: "at most 255", found: "\(geometries)")
+    }
     let bytes = manifest.encoded()
     guard bytes.count <= Int(Limits.manifestBytes), manifest.entries.count <= Int(Limits.entries) else {
       throw FormatError(.tooLarge, bank: name, field: "manifest", found: "\(bytes.count) bytes")
@@ -108,6 +116,8 @@ extension BundleWriter {
       manifest: try append(bytes), card: card, contentID: manifest.contentID,
       tensorCount: UInt32(manifest.tensors.count), documentCount: UInt32(manifest.documents.count),
       logicalBytes: manifest.logicalBytes, storedBytes: manifest.storedBytes)
+    // Nothing is written that this reader would refuse.
+    try bank.check(against: try Manifest(parsing: bytes, isExternal: isExternal, end: end))
     insert(bank)
     duplicates?.add(manifest)
     return bank

@@ -39,17 +39,16 @@ extension BundleWriter {
       )
     }
     try pad(to: Limits.segmentAlignment)
+    // Nothing is published that this reader would refuse.
+    _ = try Root(parsing: bytes, at: end, header: header)
     let extent = Extent(offset: end, length: UInt64(bytes.count), hash: hash)
     try io { () throws(FileError) in try file.write(bytes, at: end) }
     end += UInt64(bytes.count)
     try pad(to: Limits.segmentAlignment)
     previous = Root.Parent(extent: extent, generation: root.generation)
-    let live =
-      Limits.fixedArea + extent.length
-      + root.banks.reduce(0) { $0 + $1.storedBytes + $1.manifest.length + ($1.card?.length ?? 0) }
     return Superblock(
       fileUUID: header.fileUUID, generation: root.generation, features: root.features, root: extent,
-      commitNanoseconds: root.commitNanoseconds, liveBytes: live, writer: options.writerName)
+      commitNanoseconds: root.commitNanoseconds, liveBytes: root.liveBytes(rootBytes: extent.length), writer: options.writerName)
   }
 
   /// Writes the superblock of a root that is already on stable storage.
@@ -71,10 +70,7 @@ extension BundleWriter {
       return
     }
     // Published into a file that nobody can find any more, the change would be lost without a word.
-    try step { () throws(FormatError) in
-      let ours = try io { () throws(FileError) in try file.identity() }
-      guard (try? system.identity(path)) == ours else { throw FormatError(.replaced) }
-    }
+    try step { () throws(FormatError) in try requireOwnPath() }
     isOpen = false
     defer { file.unlock() }
     do throws(FileError) {
@@ -84,6 +80,12 @@ extension BundleWriter {
       // The page cache may hold what the disk does not: nothing is retried (a second fsync would lie).
       throw FormatError(.commitUncertain, path: path, file: error)
     }
+  }
+
+  /// Makes sure that the path still leads to the file that is written.
+  func requireOwnPath() throws(FormatError) {
+    let ours = try io { () throws(FileError) in try file.identity() }
+    guard (try? system.identity(path)) == ours else { throw FormatError(.replaced, path: path) }
   }
 
   /// Fills with zeros up to a multiple of `alignment`.

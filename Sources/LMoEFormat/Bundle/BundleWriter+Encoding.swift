@@ -11,8 +11,8 @@ extension BundleWriter {
     let results = EncodedEntries(plan: plan, end: end)
     let expected = fresh.reduce(UInt64(0)) { $0 + UInt64($1.entry.type.rawBytes) }
     if !isExternal && expected > 0 {
-      // Ask for the least that can be needed, so that a full disk is news before hours of work.
-      let least = options.codec == .raw ? expected : expected / 2
+      // What is known to be needed: a full disk should be news before hours of work.
+      let least = options.codec == .raw ? expected : 0
       try io { () throws(FileError) in try self.file.reserve(least, at: end) }
     }
     while coders.count < options.pool.count { coders.append(try ChunkCoder()) }

@@ -35,21 +35,29 @@ public struct Compaction: Sendable {
     _ path: String, output: String? = nil, in system: any FileSystem = PosixFileSystem()
   ) throws(FormatError) -> Report {
     // The writer lock keeps an append from landing in the file that is about to be replaced.
-    let lock =
-      recovers || output != nil ? nil : try BundleWriter(appendingTo: path, options: options, in: system)
+    let isInPlace = output.map { system.resolve($0).hasSameBytes(as: system.resolve(path)) } ?? true
+    let lock = isInPlace ? try BundleWriter(appendingTo: path, options: options, in: system) : nil
     defer { lock?.abort() }
-    var reading = BundleOptions()
-    reading.recovers = recovers
-    let bundle = try Bundle(path: path, options: reading, in: system)
+    let bundle: Bundle
+    if let current = lock?.base {
+      bundle = current
+    } else {
+      var reading = BundleOptions()
+      reading.recovers = recovers
+      bundle = try Bundle(path: path, options: reading, in: system)
+    }
+    try bundle.root.features.requireWritable(path)
     var writing = options
     writing.codec = codec ?? .planes
     let writer = try BundleWriter(
       creating: output ?? path, header: bundle.header, generation: try bundle.nextGeneration(), options: writing,
       in: system)
+    if let temporary = writer.temporary { system.copyPermissions(from: path, to: temporary) }
     do throws(FormatError) {
       var copier = BankCopier(from: bundle, to: writer, codec: codec)
       if keepsHistory {
         for generation in try bundle.history().reversed() {
+          try generation.root.features.requireWritable(path)
           writer.banks = []
           try copier.copy(generation.root.banks)
           var root = generation.root
@@ -60,6 +68,8 @@ public struct Compaction: Sendable {
         writer.banks = []
       }
       try copier.copy(bundle.banks)
+      // The lock is on a file, not on a path: another one may have been put there meanwhile.
+      try lock?.requireOwnPath()
       try writer.commit(note: codec.map { "compact, codec \($0.rawValue)" } ?? "compact")
     } catch {
       writer.abort()
@@ -74,8 +84,8 @@ struct BankCopier {
   private let bundle: Bundle
   private let writer: BundleWriter
   private let codec: CodecPolicy?
-  /// Where entries of the old file are in the new one: offsets of the chunks, then and now.
-  private var moved: [[UInt64]: [UInt64]] = [:]
+  /// Where entries of the old file are in the new one: their chunks then, the offsets now.
+  private var moved: [[Chunk]: [UInt64]] = [:]
   private var manifests: [Extent: Extent] = [:]
   private var cards: [Extent: Extent] = [:]
 
@@ -134,7 +144,7 @@ struct BankCopier {
     // First the places, in order; then the bytes, on all workers.
     var work: [(entry: Int, from: Chunk, to: UInt64)] = []
     for (index, entry) in manifest.entries.enumerated() {
-      let old = entry.chunks.map(\.offset)
+      let old = entry.chunks
       if moved[old] == nil {
         let rawBytes = entry.type.rawBytes
         moved[old] = try entry.chunks.enumerated().map { (number, chunk) throws(FormatError) in

@@ -11,10 +11,12 @@ struct Deduplication {
     let dtype: UInt8
   }
 
-  private struct Fresh {
-    let entry: NewEntry
-    let index: Int
-    let fingerprint: UInt64
+  /// What equal tensors have in common and others hardly ever: found by one look-up, however many there are.
+  private struct Fingerprint: Hashable {
+    let type: UInt8
+    let geometry: BlockGeometry?
+    let size: Int
+    let hash: UInt64
   }
 
   /// Raw sizes of all stored tensors: only a new tensor of such a size is worth hashing beforehand.
@@ -23,7 +25,7 @@ struct Deduplication {
   private var published: [Content: Int] = [:]
   /// Tensors written since.
   private var added: [Content: Entry] = [:]
-  private var fresh: [Int: [Fresh]] = [:]
+  private var fresh: [Fingerprint: (entry: NewEntry, index: Int)] = [:]
   private let bundle: Bundle?
   private let reader: ChunkReader
   private let codec: CodecPolicy
@@ -76,14 +78,14 @@ struct Deduplication {
     {
       return .shared(candidate)
     }
-    let fingerprint = try fingerprint(entry)
-    for other in fresh[size] ?? []
-    where other.fingerprint == fingerprint && other.entry.type.dtype == entry.type.dtype
-      && other.entry.type.geometry == entry.type.geometry
-    {
+    let print = Fingerprint(
+      type: entry.type.dtype.rawValue, geometry: entry.type.geometry, size: size,
+      hash: try fingerprint(entry))
+    if let other = fresh[print] {
       if try areEqual(entry, other.entry.source) { return .fresh(other.index) }
+    } else {
+      fresh[print] = (entry, index)
     }
-    fresh[size, default: []].append(Fresh(entry: entry, index: index, fingerprint: fingerprint))
     return nil
   }
 

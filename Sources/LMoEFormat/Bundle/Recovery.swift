@@ -28,7 +28,8 @@ struct Recovery {
     var superblock: Superblock {
       Superblock(
         fileUUID: root.fileUUID, generation: root.generation, features: root.features, root: extent,
-        commitNanoseconds: root.commitNanoseconds, liveBytes: 0, writer: "")
+        commitNanoseconds: root.commitNanoseconds, liveBytes: root.liveBytes(rootBytes: extent.length),
+        writer: "")
     }
   }
 
@@ -60,11 +61,11 @@ struct Recovery {
     for candidate in candidates {
       var superblock = candidate.superblock
       // The superblock itself, where it survived, knows who wrote it and how much is live.
-      superblock = superblocks.first { $0.root == superblock.root } ?? superblock
+      superblock =
+        superblocks.first { $0.root == superblock.root && $0.generation == superblock.generation } ?? superblock
       if isWhole(candidate.root) { return (superblock, candidate.root) }
     }
-    throw FormatError(
-      .truncated, expected: "at least one whole generation", found: "none in \(size) bytes")
+    throw FormatError(.nothingToRecover, found: "\(size)")
   }
 
   private func isWhole(_ root: Root) -> Bool {

@@ -20,6 +20,11 @@ struct WritePlan: Sendable {
   private(set) var origins: [Origin] = []
 
   init(_ entries: [NewEntry], isExternal: Bool, writer: BundleWriter) throws(FormatError) {
+    guard entries.count <= Int(Limits.entries) else {
+      throw FormatError(
+        .tooLarge, field: "tensors and documents of a bank", expected: "at most \(Limits.entries)",
+        found: "\(entries.count)")
+    }
     self.entries = entries
     for entry in entries {
       if entry.class == .tensor, entry.type.rawBytes > 0, !isExternal {
@@ -31,7 +36,8 @@ struct WritePlan: Sendable {
         } catch { throw error.at(entry: entry.name) }
       }
       let unit = entry.type.unitBytes
-      let whole = max(1, writer.options.chunkBytes / unit) * unit
+      let wanted = min(writer.options.chunkBytes, Int(Limits.chunkRawBytes))
+      let whole = max(1, wanted / unit) * unit
       let chunkRawBytes = min(whole, entry.type.rawBytes)
       let count = chunkRawBytes == 0 ? 0 : (entry.type.rawBytes + chunkRawBytes - 1) / chunkRawBytes
       guard count <= Int(Limits.chunksPerEntry) else {

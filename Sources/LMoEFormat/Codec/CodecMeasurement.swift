@@ -45,7 +45,7 @@ public struct CodecMeasurement: Sendable {
     let coder = try ChunkCoder()
     coder.reserve(chunkBytes)
     for _ in 0..<rounds {
-      var start = currentNanoseconds()
+      var start = monotonicNanoseconds()
       storedBytes = 0
       for index in chunks.indices {
         let bytes = unsafe UnsafeRawBufferPointer(chunks[index].raw.bytes)
@@ -58,7 +58,7 @@ public struct CodecMeasurement: Sendable {
       }
       encodeSeconds = min(encodeSeconds, Self.seconds(since: start))
 
-      start = currentNanoseconds()
+      start = monotonicNanoseconds()
       for item in chunks {
         guard let chunk = item.chunk else { continue }
         let stored = unsafe UnsafeRawBufferPointer(item.stored.prefix(chunk.storedLength))
@@ -69,7 +69,7 @@ public struct CodecMeasurement: Sendable {
       }
       decodeSeconds = min(decodeSeconds, Self.seconds(since: start))
 
-      start = currentNanoseconds()
+      start = monotonicNanoseconds()
       let hash = StreamingHash()
       for item in chunks {
         let raw = unsafe UnsafeRawBufferPointer(item.raw.bytes)
@@ -81,7 +81,7 @@ public struct CodecMeasurement: Sendable {
   }
 
   private static func seconds(since start: UInt64) -> Double {
-    Double(currentNanoseconds() - start) / 1e9
+    Double(monotonicNanoseconds() - start) / 1e9
   }
 
   /// n·H₀/8 summed over the planes of one tensor, the sign rotated.

@@ -36,6 +36,13 @@ public struct Root: Hashable, Sendable {
     return banks.first { ByteKey($0.name) == key }
   }
 
+  /// About what a compacted copy would have: extents that banks share count for each.
+  func liveBytes(rootBytes: UInt64) -> UInt64 {
+    banks.reduce(Limits.fixedArea + rootBytes) {
+      $0 + $1.storedBytes + $1.manifest.length + ($1.card?.length ?? 0)
+    }
+  }
+
   /// The root's bytes and their hash.
   func encoded() -> (bytes: [UInt8], hash: Bits128) {
     var strings = Array(note.utf8)

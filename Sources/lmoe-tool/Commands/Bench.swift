@@ -22,13 +22,11 @@ struct Bench: ParsableCommand {
     @Argument(help: "The safetensors file.", completion: .file(extensions: ["safetensors"]))
     var file: String
 
-    @Option(name: .long, help: "Rounds; the best counts.")
-    var rounds = 5
-
+    @OptionGroup var repetition: Repetition
     @OptionGroup var report: ReportOptions
 
     func run() throws {
-      let result = try CodecMeasurement(try SafetensorsFile(path: file), rounds: rounds)
+      let result = try CodecMeasurement(try SafetensorsFile(path: file), rounds: repetition.rounds)
       let size = Double(result.storedBytes) / Double(max(result.rawBytes, 1))
       let bound = result.entropyBytes / Double(max(result.rawBytes, 1))
       let encode = Bench.rate(result.rawBytes, result.encodeSeconds)
@@ -57,27 +55,25 @@ struct Bench: ParsableCommand {
     @Argument(help: "The bundle; warm in the page cache.", completion: .file(extensions: ["lmoe"]))
     var file: String
 
-    @Option(name: .long, help: "Rounds; the best counts.")
-    var rounds = 5
-
+    @OptionGroup var repetition: Repetition
     @OptionGroup var read: ReadOptions
     @OptionGroup var report: ReportOptions
 
     func run() throws {
       var best = Double.infinity
       var stored: UInt64 = 0
-      for _ in 0..<rounds {
-        let start = currentNanoseconds()
+      for _ in 0..<repetition.rounds {
+        let start = monotonicNanoseconds()
         // What was really read: extents that banks share are checked once.
         let checked = Guarded<UInt64>(0)
         let bundle = try Bundle(path: file, options: read.bundleOptions)
         let damage = try bundle.verify(decoding: false) { bytes in checked.withValue { $0 += bytes } }
         if let first = damage.first { throw first }
-        best = min(best, Double(currentNanoseconds() - start) / 1e9)
+        best = min(best, Double(monotonicNanoseconds() - start) / 1e9)
         stored = checked.withValue { $0 }
       }
       let floor = MemoryBandwidth.measure() / 1e9
-      let reading = try Self.readingRate(file, rounds: rounds) / 1e9
+      let reading = try Self.readingRate(file, rounds: repetition.rounds) / 1e9
       let reached = Bench.rate(stored, best)
       report.print([
         "schema": 1, "bytes": .integer(stored), "verify_gb_s": .double(reached),
@@ -102,7 +98,7 @@ struct Bench: ParsableCommand {
       let piece: UInt64 = 128 << 10
       var best = 0.0
       for _ in 0..<rounds {
-        let start = currentNanoseconds()
+        let start = monotonicNanoseconds()
         let queue = WorkQueue(count: Int(size / piece))
         WorkerPool.shared.run { _ in
           let buffer = RawBuffer(count: Int(piece))
@@ -110,7 +106,7 @@ struct Bench: ParsableCommand {
             try? unsafe file.read(into: buffer.bytes, at: UInt64(index) * piece)
           }
         }
-        best = max(best, Double(size) / (Double(currentNanoseconds() - start) / 1e9))
+        best = max(best, Double(size) / (Double(monotonicNanoseconds() - start) / 1e9))
       }
       return best
     }
@@ -124,18 +120,16 @@ struct Bench: ParsableCommand {
     @Argument(help: "The bundle.", completion: .file(extensions: ["lmoe"]))
     var file: String
 
-    @Option(name: .long, help: "Rounds; the best counts.")
-    var rounds = 5
-
+    @OptionGroup var repetition: Repetition
     @OptionGroup var report: ReportOptions
 
     func run() throws {
       var best = Double.infinity
       var raw: UInt64 = 0
-      for _ in 0..<rounds {
-        let start = currentNanoseconds()
+      for _ in 0..<repetition.rounds {
+        let start = monotonicNanoseconds()
         raw = try Self.load(file)
-        best = min(best, Double(currentNanoseconds() - start) / 1e9)
+        best = min(best, Double(monotonicNanoseconds() - start) / 1e9)
       }
       let rate = Bench.rate(raw, best)
       report.print([
@@ -168,5 +162,15 @@ struct Bench: ParsableCommand {
       }
       return raw
     }
+  }
+}
+
+/// How often a measurement is repeated.
+struct Repetition: ParsableArguments {
+  @Option(name: .long, help: "Rounds; the best counts.")
+  var rounds = 5
+
+  func validate() throws {
+    if rounds < 1 { throw ValidationError("--rounds must be at least 1.") }
   }
 }

@@ -116,7 +116,7 @@ struct BundleReport: InspectReport {
       lines.append("  gate \(gate.bank.shortName): \(score)\(weights), scope \(scope)".printable)
     }
     let dead = bundle.fileBytes - min(liveBytes, bundle.fileBytes)
-    if dead > bundle.fileBytes * 3 / 10 {
+    if dead > bundle.fileBytes / 10 * 3 {
       lines.append("")
       lines.append("  about \(formatted(bytes: dead)) are history; \"lmoe-tool compact\" drops them")
     }

@@ -173,12 +173,13 @@ struct AdapterReport: InspectReport {
 /// The last components of module names, each once, in order of appearance.
 func targetSummary(_ modules: [String]) -> String {
   var seen: [String] = []
+  var known: Set<String> = []
   for module in modules {
     // Bytes, not characters: a bundle of many experts has tens of thousands of names.
     let name = module.utf8[...]
     let dot = name.lastIndex(of: UInt8(ascii: "."))
     let last = String(Substring(dot.map { name[name.index(after: $0)...] } ?? name))
-    if !seen.contains(last) { seen.append(last) }
+    if known.insert(last).inserted { seen.append(last) }
   }
   return seen.joined(separator: " ")
 }

@@ -9,7 +9,7 @@ final class ProgressBar: Sendable {
 
   private let title: String
   private let total: UInt64
-  private let start = currentNanoseconds()
+  private let start = monotonicNanoseconds()
   private let state = Guarded(State())
 
   /// A bar for `total` bytes of work.
@@ -23,7 +23,7 @@ final class ProgressBar: Sendable {
     guard Terminal.showsProgress else { return }
     state.withValue { state in
       state.done += bytes
-      let now = currentNanoseconds()
+      let now = monotonicNanoseconds()
       guard now - state.drawn > 100_000_000 else { return }
       state.drawn = now
       let share = min(1, Double(state.done) / Double(total))
