@@ -116,7 +116,7 @@ private struct MadeFiles {
       if system.kind(path) == nil { try directory(path) }
     }
     path = root + "/" + relative
-    guard system.kind(path) == nil, !files.contains(path) else {
+    guard system.kind(path) == nil, !files.contains(where: { $0.hasSameBytes(as: path) }) else {
       throw ExpertError(.notExportable, path: bundle, name: relative, found: "two files of that name")
     }
     files.append(path)

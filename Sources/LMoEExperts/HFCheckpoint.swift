@@ -63,7 +63,9 @@ public struct HFCheckpoint: Sendable {
     }
     var weightMap: [(tensor: String, file: String)] = []
     for (tensor, value) in map.members {
-      guard let file = value.string, !file.isEmpty, !file.utf8.contains(UInt8(ascii: "/")), file != "..", file != "." else {
+      guard let file = value.string, !file.isEmpty, !file.utf8.contains(UInt8(ascii: "/")), file != "..",
+        file != "."
+      else {
         throw ExpertError(
           .invalidIndex, path: indexPath, found: "the file of \(tensor) is not a plain file name")
       }

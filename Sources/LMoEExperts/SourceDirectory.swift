@@ -34,9 +34,12 @@ struct SourceDirectory {
       let kind = system.kind(path + "/" + name)
       let suffix = name.split(separator: ".").last.map(String.init) ?? ""
       if kind == .directory, name == Self.templates {
-        for inner in try system.list(path + "/" + name)
-        where system.kind(path + "/" + name + "/" + inner) == .file {
-          documents.append(name + "/" + inner)
+        for inner in try system.list(path + "/" + name) {
+          let relative = name + "/" + inner
+          let isDocument =
+            try system.kind(path + "/" + relative) == .file
+            && system.open(path + "/" + relative, .read).size() <= Self.largestDocument
+          if isDocument { documents.append(relative) } else { leftOut.append(relative) }
         }
       } else if kind != .file || name.hasPrefix(".") || Self.otherWeights.contains(suffix) {
         leftOut.append(name)
@@ -66,13 +69,13 @@ struct SourceDirectory {
   /// The files to keep, as documents of a bank.
   func documentEntries() throws -> [NewEntry] {
     try documents.map { name in
-      let file = try system.open(path + "/" + name, .read)
-      let size = try file.size()
+      let size = try system.open(path + "/" + name, .read).size()
       guard isValidName("files/" + name) else {
         throw FormatError(
           .invalidName, path: path, field: "control characters or \"..\" in a file name", found: name)
       }
-      return try NewEntry(document: "files/" + name, byteCount: size, source: FileSource(file))
+      return try NewEntry(
+        document: "files/" + name, byteCount: size, source: PathSource(path + "/" + name, in: system))
     }
   }
 

@@ -48,7 +48,8 @@ extension FormatError: CustomStringConvertible {
     case .contentMismatch:
       return
         "\(located): the decoded bytes are not those that were stored\(detail); restore this bank from a copy"
-    case .nothingToRecover: return "\(file): no whole generation is left in its \(found ?? "?") bytes; get the file again"
+    case .nothingToRecover:
+      return "\(file): no whole generation is left in its \(found ?? "?") bytes; get the file again"
     case .io: return self.file?.description ?? "input/output error on \(located)"
     case .safetensorsInvalid: return "\(located): not a valid safetensors file\(detail); export it again"
     case .readOnlyFeature:

@@ -97,3 +97,15 @@ public struct FormatError: Error, Hashable, Sendable {
 func io<Result>(_ body: () throws(FileError) -> Result) throws(FormatError) -> Result {
   do throws(FileError) { return try body() } catch { throw FormatError(error) }
 }
+
+extension FormatError.Code {
+  /// Whether a bundle with this error was whole once and is damaged or cut off now.
+  public var isDamage: Bool {
+    switch self {
+    case .truncated, .headerDamaged, .superblocksDamaged, .rootDamaged, .manifestDamaged, .cardDamaged,
+      .chunkDamaged, .chunkInvalid, .contentMismatch:
+      true
+    default: false
+    }
+  }
+}

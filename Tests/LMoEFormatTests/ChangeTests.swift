@@ -15,7 +15,9 @@ import Testing
     try writer.commit(note: note)
   }
 
-  private func open(_ system: SimulatedFileSystem) throws -> Bundle { try Bundle(path: Samples.path, in: system) }
+  private func open(_ system: SimulatedFileSystem) throws -> Bundle {
+    try Bundle(path: Samples.path, in: system)
+  }
 
   @Test func `ids survive renaming, editing a card and compaction`() throws {
     let system = try Samples.bundle()
@@ -186,7 +188,8 @@ import Testing
     let bank = try writer.addBank(
       "base", card: Samples.card("base"),
       entries: [
-        try Samples.tensor("w", .bf16, [5000], weights), try NewEntry(document: "files/config.json", bytes: [123, 125]),
+        try Samples.tensor("w", .bf16, [5000], weights),
+        try NewEntry(document: "files/config.json", bytes: [123, 125]),
       ], isExternal: true)
     try writer.commit(note: "import")
     let bundle = try open(system)

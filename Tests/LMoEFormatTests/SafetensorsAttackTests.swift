@@ -9,8 +9,8 @@ import Testing
   static let refusedOnPurpose = [
     "dtype_f6": "a dtype this tool supports, not F6_E2M3",
     "dtype_object": "expected a string",
-    "duplicate_tensor_escaped": "the name stands twice",
-    "duplicate_tensor_same": "the name stands twice",
+    "duplicate_tensor_escaped": "it overlaps another tensor",
+    "duplicate_tensor_same": "it overlaps another tensor",
     "leading_space": "does not begin with '{'",
     "metadata_duplicate_key": "stands twice in one object",
     "metadata_is_null": "expected an object",
@@ -36,7 +36,7 @@ import Testing
       let name = file.replacingOccurrences(of: ".safetensors", with: "")
       let what = try #require(facts["what"]?.string)
       let bytes = try SafetensorsSamples.fixture("attacks/\(file)")
-      let libraryAccepts = try #require(facts["library_accepts"]?.bool)
+      let libraryAccepts = try #require(facts["library_accepts"]?.bool as Bool?)
       if libraryAccepts && Self.refusedOnPurpose[name] == nil {
         #expect(throws: Never.self, "\(file): \(what)") {
           try Self.check(try SafetensorsSamples.open(bytes), bytes)
@@ -44,10 +44,10 @@ import Testing
         accepted += 1
       } else {
         let error = SafetensorsSamples.refusal(bytes, "\(file): \(what)")
-        let reason = Self.refusedOnPurpose[name] ?? ""
-        #expect(
-          error?.description.contains(reason) != !reason.isEmpty, "\(file): \(String(describing: error))")
-        #expect(!what.contains("valid") || what.contains("without"), "\(file) is valid")
+        if let reason = Self.refusedOnPurpose[name] {
+          #expect(error?.description.contains(reason) == true, "\(file): \(String(describing: error))")
+        }
+        #expect(!libraryAccepts || !(what.contains("valid") || what.contains("legal")), "\(file): \(what)")
       }
     }
     #expect(accepted == 10)
@@ -101,11 +101,10 @@ import Testing
       for byte in Set(replacements + flipped) where byte != original {
         var bytes = Self.sample
         bytes[index] = byte
-        do throws(FormatError) {
-          let file = try SafetensorsSamples.open(bytes)
-          try Self.check(file, bytes)
+        do {
+          try Self.check(try SafetensorsSamples.open(bytes), bytes)
           accepted += 1
-        } catch {
+        } catch let error as FormatError {
           #expect(error.code == .safetensorsInvalid && error.path != nil, "byte \(index)")
           refused += 1
         }
@@ -124,9 +123,9 @@ import Testing
         text.replaceSubrange(index...index, with: repeatElement(header[index], count: copies))
         let length = (0..<8).map { UInt8(truncatingIfNeeded: text.count >> (8 * $0)) }
         let bytes = length + text + data
-        do throws(FormatError) {
+        do {
           try Self.check(try SafetensorsSamples.open(bytes), bytes)
-        } catch {
+        } catch let error as FormatError {
           #expect(error.code == .safetensorsInvalid, "byte \(index)")
         }
       }

@@ -16,6 +16,8 @@ public func writeAtomically<Failure: Error>(
     temporary = "\(target).\(String(try Bits128.random().low, radix: 36)).partial"
     file = try system.open(temporary, .createNew)
   } catch { throw failure(error) }
+  TemporaryFiles.began(temporary)
+  defer { TemporaryFiles.ended(temporary) }
   do throws(Failure) {
     try write(file)
     do throws(FileError) {

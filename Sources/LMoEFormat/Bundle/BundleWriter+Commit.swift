@@ -48,7 +48,8 @@ extension BundleWriter {
     previous = Root.Parent(extent: extent, generation: root.generation)
     return Superblock(
       fileUUID: header.fileUUID, generation: root.generation, features: root.features, root: extent,
-      commitNanoseconds: root.commitNanoseconds, liveBytes: root.liveBytes(rootBytes: extent.length), writer: options.writerName)
+      commitNanoseconds: root.commitNanoseconds, liveBytes: root.liveBytes(rootBytes: extent.length),
+      writer: options.writerName)
   }
 
   /// Writes the superblock of a root that is already on stable storage.

@@ -15,7 +15,8 @@ extension BundleWriter {
     if let successor = base.successor, generation != base.generation {
       guard generation == successor else {
         throw FormatError(
-          .noSuchGeneration, path: path, expected: "\(base.generation) or \(successor), and must choose first",
+          .noSuchGeneration, path: path,
+          expected: "\(base.generation) or \(successor), and must choose first",
           found: "\(generation)")
       }
       return try writer.publishSuccessor(of: base)

@@ -48,7 +48,9 @@ public final class BundleWriter: @unchecked Sendable {
   /// The temporary path of a file that is being made.
   let temporary: String?
   var isOpen = true
-  /// Whether what stands after the committed end may be cut off. Not while a successor there is undecided.
+  /// Whether what stands after the committed end may be cut off.
+  ///
+  /// Not while a successor there is undecided.
   var ownsTail = true
   var coders: [ChunkCoder] = []
   var duplicates: Deduplication?

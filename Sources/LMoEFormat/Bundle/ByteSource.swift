@@ -41,6 +41,27 @@ public struct FileSource: ByteSource {
   }
 }
 
+/// A file that is opened only while it is read: thousands of documents do not need thousands of descriptors.
+public struct PathSource: ByteSource {
+  private let path: String
+  private let system: any FileSystem
+
+  /// Gives the bytes of the file at `path`.
+  public init(_ path: String, in system: any FileSystem) {
+    self.path = path
+    self.system = system
+  }
+
+  /// Opens, reads a part, closes.
+  @unsafe public func read(
+    into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64
+  ) throws(FormatError) {
+    try io { () throws(FileError) in
+      try unsafe system.open(path, .read).read(into: buffer, at: offset)
+    }
+  }
+}
+
 /// A tensor or document on its way into a bundle.
 public struct NewEntry: Sendable {
   /// Its name.

@@ -50,7 +50,8 @@ public struct Compaction: Sendable {
     var writing = options
     writing.codec = codec ?? .planes
     let writer = try BundleWriter(
-      creating: output ?? path, header: bundle.header, generation: try bundle.nextGeneration(), options: writing,
+      creating: output ?? path, header: bundle.header, generation: try bundle.nextGeneration(),
+      options: writing,
       in: system)
     if let temporary = writer.temporary { system.copyPermissions(from: path, to: temporary) }
     do throws(FormatError) {

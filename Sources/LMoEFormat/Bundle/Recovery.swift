@@ -62,7 +62,8 @@ struct Recovery {
       var superblock = candidate.superblock
       // The superblock itself, where it survived, knows who wrote it and how much is live.
       superblock =
-        superblocks.first { $0.root == superblock.root && $0.generation == superblock.generation } ?? superblock
+        superblocks.first { $0.root == superblock.root && $0.generation == superblock.generation }
+        ?? superblock
       if isWhole(candidate.root) { return (superblock, candidate.root) }
     }
     throw FormatError(.nothingToRecover, found: "\(size)")
@@ -86,13 +87,19 @@ struct Recovery {
   ) throws(FormatError) {
     let window: UInt64 = 1 << 20
     var base = start
+    var beyond = start
     while base < size {
       let length = Int(min(window, size - base))
       let bytes = try io { () throws(FileError) in try file.bytes(at: base, count: length) }
       for place in stride(from: 0, through: length - Root.magic.count, by: Int(Limits.segmentAlignment)) {
         guard bytes[place..<place + Root.magic.count].elementsEqual(Root.magic) else { continue }
         if budget.spent > Limits.vainHashing { return }
-        if let found = try root(at: base + UInt64(place), where: isCandidate), try !visit(found) { return }
+        // Roots do not nest: one inside the last is somebody's text.
+        guard base + UInt64(place) >= beyond,
+          let found = try root(at: base + UInt64(place), where: isCandidate)
+        else { continue }
+        beyond = found.extent.end
+        if try !visit(found) { return }
       }
       base += window
     }

@@ -42,16 +42,23 @@ struct Import: ParsableCommand {
 
   func run() throws {
     let system = PosixFileSystem()
-    if system.kind(output) != nil && !force { throw FormatError(.alreadyExists, path: output) }
+    try requireFree(output, in: system)
     let checkpoint = try HFCheckpoint(path: base, in: system)
     noteLeftOut(base, checkpoint.leftOut)
     var adapters: [(name: String, adapter: PEFTAdapter)] = []
-    for item in expert {
+    for (index, item) in expert.enumerated() {
       try requireExpertName(item.name)
+      if expert[..<index].contains(where: { $0.name.hasSameBytes(as: item.name) }) {
+        throw FormatError(.bankExists, path: output, bank: "expert/" + item.name)
+      }
       let adapter = try PEFTAdapter(path: item.directory, in: system)
       noteLeftOut(item.directory, adapter.leftOut, unknownKeys: adapter.unknownKeys)
       adapters.append((item.name, adapter))
     }
+    // What does not fit is refused before the base is encoded, which may take hours.
+    var shapes: [ByteKey: [Int]] = [:]
+    for item in checkpoint.tensors { shapes[ByteKey(item.tensor.name)] = item.tensor.type.shape }
+    for item in adapters { try item.adapter.check(againstBase: { shapes[ByteKey($0)] }) }
     let total =
       checkpoint.tensors.reduce(UInt64(0)) { $0 + UInt64($1.tensor.type.rawBytes) }
       + adapters.flatMap(\.adapter.file.tensors).reduce(UInt64(0)) { $0 + UInt64($1.type.rawBytes) }
@@ -61,13 +68,13 @@ struct Import: ParsableCommand {
       in: system)
     do {
       let bank = try writer.addBase(checkpoint, embeds: !noEmbedBase)
-      var shapes: [ByteKey: [Int]] = [:]
-      for item in checkpoint.tensors { shapes[ByteKey(item.tensor.name)] = item.tensor.type.shape }
       for (name, adapter) in adapters {
         try writer.addExpert(
           adapter, named: name, baseShape: { shapes[ByteKey($0)] }, baseSourceID: bank.contentID.description)
       }
       if gate == .uniform { try writer.addUniformGate() }
+      // Somebody else may have made the file meanwhile.
+      try requireFree(output, in: system)
       try writer.commit(note: "import \(Self.lastComponent(base))")
     } catch {
       writer.abort()
@@ -85,6 +92,14 @@ struct Import: ParsableCommand {
       Terminal.print(
         "\(output.printable): \(formatted(bytes: bundle.fileBytes)) of \(formatted(bytes: total)) (\(share) %), "
           + "base and \(adapters.count) expert\(adapters.count == 1 ? "" : "s")")
+    }
+  }
+
+  private func requireFree(_ path: String, in system: PosixFileSystem) throws {
+    switch system.kind(path) {
+    case nil: break
+    case .file where force: break
+    default: throw FormatError(.alreadyExists, path: path)
     }
   }
 

@@ -21,15 +21,19 @@ struct Verify: ParsableCommand {
   @OptionGroup var report: ReportOptions
 
   func run() throws {
-    let bundle = try Bundle(path: file, options: read.bundleOptions)
+    guard let bundle = try open() else { throw ExitCode.failure }
     let total = bundle.banks.reduce(UInt64(0)) { $0 + (full ? $1.logicalBytes : $1.storedBytes) }
     let progress = ProgressBar("verify", total: total)
-    let damage = try bundle.verify(decoding: full) { progress.advance($0) }
+    let checked = Guarded<UInt64>(0)
+    let damage = try bundle.verify(decoding: full) { bytes in
+      progress.advance(bytes)
+      checked.withValue { $0 += bytes }
+    }
     progress.finish()
-    let stored = bundle.banks.reduce(UInt64(0)) { $0 + $1.storedBytes }
+    let bytes = checked.withValue { $0 }
     report.print([
       "schema": 1, "path": .string(file), "ok": .bool(damage.isEmpty && bundle.successor == nil),
-      "generation": .integer(bundle.generation), "checked_bytes": .integer(stored),
+      "generation": .integer(bundle.generation), "checked_bytes": .integer(bytes),
       "damaged_copies": .integer(bundle.damagedCopies),
       "successor": bundle.successor.map { .integer($0) } ?? .null,
       "damage": .array(damage.map(Self.json)),
@@ -49,10 +53,23 @@ struct Verify: ParsableCommand {
         let entries = bundle.banks.reduce(0) { $0 + Int($1.tensorCount) }
         Terminal.print(
           "\(file.printable): whole; \(bundle.banks.count) banks, \(entries) tensors, "
-            + "\(formatted(bytes: stored)) checked\(full ? " and decoded" : "")")
+            + "\(formatted(bytes: bytes)) checked\(full ? " and decoded" : "")")
       }
     }
     if !damage.isEmpty || bundle.successor != nil { throw ExitCode.failure }
+  }
+
+  /// The bundle, or nil if it is too damaged to open, which is then reported.
+  private func open() throws -> Bundle? {
+    do {
+      return try Bundle(path: file, options: read.bundleOptions)
+    } catch {
+      guard error.code.isDamage else { throw error }
+      report.print([
+        "schema": 1, "path": .string(file), "ok": false, "damage": .array([Self.json(error)]),
+      ]) { Terminal.print("\(error)") }
+      return nil
+    }
   }
 
   static func json(_ error: FormatError) -> JSON {

@@ -32,7 +32,11 @@ enum Terminal {
       while done < bytes.count {
         let put = unsafe Self.write(
           descriptor, bytes.baseAddress.map { unsafe $0 + done }, bytes.count - done)
-        if put <= 0 { return }
+        if put <= 0 {
+          // A report that could not be written must not look like a success.
+          if descriptor == 1 { exit(74) }
+          return
+        }
         done += put
       }
     }
