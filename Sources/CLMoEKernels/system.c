@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/types.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #if defined(__linux__)
 #include <sys/random.h>
@@ -120,8 +121,16 @@ void lmoe_temporary_ended(const char *path) {
 }
 
 static void on_signal(int number) {
-  for (int slot = 0; slot < temporary_slots; slot++)
-    if (temporaries[slot][0] != 0) unlink(temporaries[slot]);
+  for (int slot = 0; slot < temporary_slots; slot++) {
+    if (temporaries[slot][0] == 0 || unlink(temporaries[slot]) == 0) continue;
+    // A directory with files in it: walking it here would allocate, so another program does.
+    pid_t child = fork();
+    if (child == 0) {
+      execl("/bin/rm", "rm", "-rf", "--", temporaries[slot], (char *)0);
+      _exit(127);
+    }
+    if (child > 0) waitpid(child, 0, 0);
+  }
   _exit(128 + number);
 }
 

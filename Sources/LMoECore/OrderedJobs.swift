@@ -61,8 +61,9 @@ public final class OrderedJobs<Failure: Error>: @unchecked Sendable {
 
   private func await(_ index: Int) -> Bool {
     condition.locked {
-      while turn < index && failure == nil { condition.wait() }
-      return turn == index && failure == nil
+      // A later job's failure does not keep this one from its turn: it might fail too, and is the first then.
+      while turn < index, index < failure?.index ?? .max { condition.wait() }
+      return turn == index && index < failure?.index ?? .max
     }
   }
 

@@ -1,8 +1,8 @@
 private import CLMoEKernels
 
-/// The temporary files that exist now, so that an interrupted process can remove them on its way out.
+/// The temporary files and directories that exist now, so that an interrupted process can remove them on its way out.
 public enum TemporaryFiles {
-  /// A temporary file was made.
+  /// A temporary file or directory was made.
   public static func began(_ path: String) { unsafe lmoe_temporary_began(path) }
 
   /// It was renamed or removed.

@@ -27,8 +27,10 @@ public struct BundleExport: Sendable {
     if system.kind(path) != nil { throw ExpertError(.outputExists, path: path) }
     var trimmed = path
     while trimmed.count > 1, trimmed.hasSuffix("/") { trimmed.removeLast() }
-    let temporary = "\(trimmed).\(String(try Bits128.random().low, radix: 36)).partial"
+    let temporary = try temporaryPath(for: trimmed)
     var made = MadeFiles(system)
+    TemporaryFiles.began(temporary)
+    defer { TemporaryFiles.ended(temporary) }
     do {
       try made.directory(temporary)
       var written: [String] = []

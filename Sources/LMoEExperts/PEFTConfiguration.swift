@@ -42,7 +42,7 @@ struct PEFTConfiguration {
   ]
 
   /// Initialisations that leave the base as it was.
-  private static let plainInitialisations: Set<String> = ["gaussian", "eva", "orthogonal", "mica", "lora_ga"]
+  private static let plainInitialisations: Set<String> = ["gaussian", "eva", "orthogonal", "mica"]
 
   init(_ json: JSON, path: String) throws {
     guard let object = json.object else {
@@ -70,7 +70,7 @@ struct PEFTConfiguration {
         found: "\"\(initialisation)\"")
     }
     func number(_ key: String, _ fallback: Double) throws -> Double {
-      guard let value = object[key], !value.isNull else { return fallback }
+      guard let value = object[key] else { return fallback }
       guard let number = value.double else {
         throw ExpertError(.invalidConfiguration, path: path, found: "\(key) is not a number")
       }
@@ -81,8 +81,8 @@ struct PEFTConfiguration {
     }
     self.rank = rank
     alpha = try number("lora_alpha", 8)
-    let rsLoRA = object["use_rslora"] ?? .null
-    guard rsLoRA.isNull || rsLoRA.bool != nil else {
+    let rsLoRA = object["use_rslora"] ?? false
+    guard rsLoRA.bool != nil else {
       throw ExpertError(.invalidConfiguration, path: path, found: "use_rslora is neither true nor false")
     }
     usesRSLoRA = rsLoRA.bool ?? false

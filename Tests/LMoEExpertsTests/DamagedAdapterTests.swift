@@ -213,14 +213,12 @@ import Testing
     }
   }
 
-  @Test(.disabled("LoRA-GA subtracts s·B·A from the base (PEFT 0.21 lora_ga_init), and is taken as harmless"))
+  @Test
   func `LoRA-GA changes the base`() throws {
     #expect(try !accepts([("init_lora_weights", "lora_ga")]))
   }
 
   @Test(
-    .disabled(
-      "values of the wrong type are taken as absent: use_rslora as false, r and lora_alpha null as 8"),
     arguments: [("use_rslora", "true"), ("use_rslora", 1), ("r", nil), ("lora_alpha", nil)]
       as [(String, JSON)])
   func `values that change numbers are never guessed`(key: String, value: JSON) throws {

@@ -1,3 +1,12 @@
+/// A fresh path in the directory of `target`, for what will be renamed to it.
+///
+/// It does not contain the name, which may already be as long as the system allows.
+public func temporaryPath(for target: String) throws(FileError) -> String {
+  let name = ".\(String(try Bits128.random().low, radix: 36)).partial"
+  let directory = PosixFileSystem.directory(of: target)
+  return target.utf8.contains(UInt8(ascii: "/")) ? "\(directory)/\(name)" : name
+}
+
 /// Writes a file that appears under its name only when it is whole.
 ///
 /// The bytes go to a temporary file beside `path`; when `write` returns, it is flushed, renamed over `path`,
@@ -13,7 +22,7 @@ public func writeAtomically<Failure: Error>(
   let temporary: String
   let file: any File
   do throws(FileError) {
-    temporary = "\(target).\(String(try Bits128.random().low, radix: 36)).partial"
+    temporary = try temporaryPath(for: target)
     file = try system.open(temporary, .createNew)
   } catch { throw failure(error) }
   TemporaryFiles.began(temporary)

@@ -144,10 +144,29 @@ public struct PosixFileSystem: FileSystem {
     guard unsafe rmdir(path) == 0 else { throw FileError(.remove, path: path, code: lmoe_errno()) }
   }
 
-  /// `path` with all links followed; `path` itself if it leads nowhere.
+  /// `path` with all links followed, also the last one that leads to nothing yet.
   public func resolve(_ path: String) -> String {
-    guard let resolved = unsafe realpath(path, nil) else { return path }
-    defer { unsafe free(resolved) }
-    return unsafe String(cString: resolved)
+    var path = path
+    for _ in 0..<40 {
+      if let resolved = unsafe realpath(path, nil) {
+        defer { unsafe free(resolved) }
+        return unsafe String(cString: resolved)
+      }
+      guard let target = link(path) else { return path }
+      path = target.hasPrefix("/") ? target : Self.directory(of: path) + "/" + target
+    }
+    return path
+  }
+
+  /// What a symbolic link says; nil if `path` is none.
+  private func link(_ path: String) -> String? {
+    let text = unsafe [UInt8](unsafeUninitializedCapacity: 4096) { buffer, count in
+      let length = unsafe buffer.withMemoryRebound(to: CChar.self) { text in
+        guard let start = text.baseAddress else { return 0 }
+        return unsafe readlink(path, start, text.count)
+      }
+      count = max(0, length)
+    }
+    return text.isEmpty ? nil : String(decoding: text, as: UTF8.self)
   }
 }

@@ -72,7 +72,8 @@ public final class BundleWriter: @unchecked Sendable {
     let header = header ?? Header(fileUUID: uuid, createdNanoseconds: options.clock())
     self.header = header
     self.generation = generation
-    let temporary = "\(self.path).\(String(uuid.low, radix: 36)).partial"
+    let target = self.path
+    let temporary = try io { () throws(FileError) in try temporaryPath(for: target) }
     self.temporary = temporary
     file = try io { () throws(FileError) in try system.open(temporary, .createNew) }
     base = nil

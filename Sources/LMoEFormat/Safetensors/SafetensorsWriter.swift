@@ -57,6 +57,14 @@ public enum SafetensorsWriter {
   private static func head(
     of tensors: [NewEntry], metadata: [(key: String, value: String)]
   ) throws(FormatError) -> [UInt8] {
+    let names = tensors.map { ByteKey($0.name) }.sorted()
+    for (name, next) in zip(names, names.dropFirst()) where name == next {
+      throw FormatError(.invalidName, entry: name.text, field: "it stands twice", found: name.text)
+    }
+    for tensor in tensors where !isValidName(tensor.name) || tensor.name == "__metadata__" {
+      throw FormatError(
+        .invalidName, entry: tensor.name, field: "no safetensors reader would take it", found: tensor.name)
+    }
     var object = JSONObject()
     if !metadata.isEmpty {
       object["__metadata__"] = .object(metadata.map { ($0.key, .string($0.value)) })
