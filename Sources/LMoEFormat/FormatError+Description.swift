@@ -16,7 +16,8 @@ extension FormatError: CustomStringConvertible {
       detail += "\(detail.isEmpty ? " (" : expected == nil ? ": " : ", ")found \(found.printable)"
     }
     if !detail.isEmpty { detail += ")" }
-    let again = "get the file again, or try \"--recover\" for an older generation"
+    let again =
+      "get the file again, or salvage an older generation with \"lmoe-tool compact --recover -o NEW\""
 
     let older = "restore an older generation (\"lmoe-tool history\"), or get the file again"
 
@@ -31,7 +32,7 @@ extension FormatError: CustomStringConvertible {
       return "\(file) has format version \(found ?? "?"); this tool reads version 1: use a newer lmoe-tool"
     case .superblocksDamaged:
       return
-        "\(file): no superblock is whole, so the newest state cannot be found; get the file again, or try \"--recover\""
+        "\(file): no superblock is whole, so the newest state cannot be found; \(again)"
     case .superblockInvalid: return "\(located): a superblock breaks the format\(detail); get the file again"
     case .unsupportedFeature:
       return "\(file) uses a feature this tool does not know\(detail): use a newer lmoe-tool"

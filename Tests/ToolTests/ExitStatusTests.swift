@@ -105,8 +105,8 @@ import Testing
   @Test func `a truncated file and the way out`() throws {
     let size = try tool.contents("a.lmoe").count
     let sentence =
-      "cut is truncated: it should have \(size) bytes and has \(size - 5000); get the file again, or try "
-      + "\"--recover\" for an older generation\n"
+      "cut is truncated: it should have \(size) bytes and has \(size - 5000); get the file again, or salvage "
+      + "an older generation with \"lmoe-tool compact --recover -o NEW\"\n"
     let output = try tool.run("inspect", "cut")
     #expect(output.status == 3)
     #expect(output.err == "Error: " + sentence)

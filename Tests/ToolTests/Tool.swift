@@ -4,14 +4,20 @@ import Testing
 
 /// The built binary, and a fresh directory to run it in, removed with this object.
 final class Tool: Sendable {
-  let directory: String
+  private let root: String
+  /// Where it runs.
+  var directory: String { root + "/work" }
+  /// Where its output goes.
+  private var streams: String { root + "/streams" }
 
   init() throws {
-    directory = FileManager.default.temporaryDirectory.appending(path: "lmoe-\(UUID())").path
-    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    root = FileManager.default.temporaryDirectory.appending(path: "lmoe-\(UUID())").path
+    for path in [root, root + "/work", root + "/streams"] {
+      try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    }
   }
 
-  deinit { try? FileManager.default.removeItem(atPath: directory) }
+  deinit { try? FileManager.default.removeItem(atPath: root) }
 
   static let fixtures = URL(filePath: #filePath).deletingLastPathComponent()
     .appending(path: "../../fixtures").standardizedFileURL.path
@@ -58,13 +64,13 @@ final class Tool: Sendable {
     private let ended = DispatchSemaphore(value: 0)
     private let files: [URL]
 
-    fileprivate init(_ arguments: [String], in directory: String) throws {
-      files = ["out", "err"].map { URL(filePath: "\(directory)/.\(UUID()).\($0)") }
+    fileprivate init(_ arguments: [String], of tool: Tool) throws {
+      files = ["out", "err"].map { URL(filePath: "\(tool.streams)/\(UUID()).\($0)") }
       for file in files { try Data().write(to: file) }
       let executable: URL = try #require(Tool.executable, "the binary is not there")
       process.executableURL = executable
       process.arguments = arguments
-      process.currentDirectoryURL = URL(filePath: directory)
+      process.currentDirectoryURL = URL(filePath: tool.directory)
       process.environment = ProcessInfo.processInfo.environment.merging(["COLUMNS": "80"]) { _, new in new }
       // Files, not pipes: nobody has to read while it runs.
       process.standardInput = FileHandle.nullDevice
@@ -82,7 +88,11 @@ final class Tool: Sendable {
     func send(_ signal: Int32) { kill(process.processIdentifier, signal) }
 
     func wait() throws -> Output {
-      ended.wait()
+      if ended.wait(timeout: .now() + 60) == .timedOut {
+        Issue.record("\(process.arguments ?? []) does not end")
+        send(SIGKILL)
+        ended.wait()
+      }
       let texts = try files.map { String(decoding: try Data(contentsOf: $0), as: UTF8.self) }
       for file in files { try FileManager.default.removeItem(at: file) }
       return Output(
@@ -92,7 +102,7 @@ final class Tool: Sendable {
     }
   }
 
-  func start(_ arguments: [String]) throws -> Running { try Running(arguments, in: directory) }
+  func start(_ arguments: [String]) throws -> Running { try Running(arguments, of: self) }
 
   func run(_ arguments: [String]) throws -> Output { try start(arguments).wait() }
 
@@ -118,10 +128,8 @@ final class Tool: Sendable {
 
   func contents(_ name: String) throws -> [UInt8] { [UInt8](try Data(contentsOf: URL(filePath: path(name)))) }
 
-  /// The files in the directory; those of a run that goes on are hidden.
-  func names() throws -> [String] {
-    try FileManager.default.contentsOfDirectory(atPath: directory).filter { !$0.hasPrefix(".") }.sorted()
-  }
+  /// All that is in the directory, hidden or not.
+  func names() throws -> [String] { try FileManager.default.contentsOfDirectory(atPath: directory).sorted() }
 }
 
 /// All files under a directory, by their paths in it.
