@@ -55,7 +55,7 @@ let package = Package(
       name: "LMoEExpertsTests", dependencies: ["LMoEExperts", "LMoEFormat", "LMoECore"],
       swiftSettings: testSettings),
     .testTarget(
-      name: "ToolTests", dependencies: ["lmoe-tool", "LMoEFormat", "LMoECore"],
+      name: "ToolTests", dependencies: ["lmoe-tool", "LMoEFormat", "LMoECore"], exclude: ["Snapshots"],
       swiftSettings: testSettings),
   ],
   swiftLanguageModes: [.v6]

@@ -31,7 +31,7 @@ public final class WorkerPool: @unchecked Sendable {
 
   /// Runs `body` once on each worker, with the worker's number, and returns when all have returned.
   ///
-  /// Only one job runs at a time: a second caller waits. Not to be called from inside a job.
+  /// Only one job runs at a time: a second caller waits (but a pool of one runs each in its caller). Not to be called from inside a job.
   public func run(_ body: @escaping @Sendable (Int) -> Void) {
     guard count > 1 else { return body(0) }
     condition.locked {

@@ -15,7 +15,8 @@ struct SourceDirectory {
 
   /// Weights in other formats, and what is derived from weights.
   private static let otherWeights: Set<String> = [
-    "bin", "pt", "pth", "ckpt", "gguf", "ggml", "onnx", "h5", "msgpack", "npz", "ot", "pkl", "mlmodel",
+    "lmoe", "bin", "pt", "pth", "ckpt", "gguf", "ggml", "onnx", "h5", "msgpack", "npz", "ot", "pkl",
+    "mlmodel",
   ]
   /// The one subdirectory that belongs to a checkpoint.
   private static let templates = "additional_chat_templates"

@@ -40,6 +40,10 @@ struct Import: ParsableCommand {
 
   @OptionGroup var report: ReportOptions
 
+  func validate() throws {
+    if output.isEmpty { throw ValidationError("--output needs a path.") }
+  }
+
   func run() throws {
     let system = PosixFileSystem()
     try requireFree(output, in: system)

@@ -33,7 +33,8 @@ struct Verify: ParsableCommand {
     let bytes = checked.withValue { $0 }
     report.print([
       "schema": 1, "path": .string(file), "ok": .bool(damage.isEmpty && bundle.successor == nil),
-      "generation": .integer(bundle.generation), "checked_bytes": .integer(bytes),
+      "generation": .integer(bundle.generation), "recovered": .bool(bundle.isRecovered),
+      "checked_bytes": .integer(bytes),
       "damaged_copies": .integer(bundle.damagedCopies),
       "successor": bundle.successor.map { .integer($0) } ?? .null,
       "damage": .array(damage.map(Self.json)),
@@ -52,7 +53,7 @@ struct Verify: ParsableCommand {
       if damage.isEmpty && bundle.successor == nil {
         let entries = bundle.banks.reduce(0) { $0 + Int($1.tensorCount) }
         Terminal.print(
-          "\(file.printable): whole; \(bundle.banks.count) banks, \(entries) tensors, "
+          "\(file.printable): \(bundle.isRecovered ? "recovered generation \(bundle.generation) is " : "")whole; \(bundle.banks.count) banks, \(entries) tensors, "
             + "\(formatted(bytes: bytes)) checked\(full ? " and decoded" : "")")
       }
     }
