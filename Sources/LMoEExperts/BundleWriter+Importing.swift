@@ -59,8 +59,8 @@ extension BundleWriter {
   ///
   /// - Throws: `ExpertError` with `no-base`, `FormatError`.
   public func baseShapes() throws -> (shape: (String) -> [Int]?, sourceID: String?) {
-    guard let current else { throw ExpertError(.noBase, path: path) }
-    return try current.baseShapes()
+    guard let base else { throw ExpertError(.noBase, path: path) }
+    return try base.baseShapes()
   }
 }
 

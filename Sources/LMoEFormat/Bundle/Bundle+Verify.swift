@@ -7,7 +7,8 @@ extension Bundle {
   ///   - decoding: Also decode every chunk and compare the content hashes. Without it, the hashes of the
   ///     stored bytes are compared, which covers damage of every kind after writing.
   ///   - pool: The workers.
-  ///   - progress: Called with the number of stored bytes checked so far, from any worker.
+  ///   - progress: Called after each chunk with the number of its bytes, stored or with `decoding` raw, from
+  ///     any worker.
   /// - Returns: One error for each damaged manifest, card and chunk, or with `decoding` for each damaged entry;
   ///   empty if all is well.
   public func verify(

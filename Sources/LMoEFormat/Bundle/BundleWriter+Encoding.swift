@@ -9,11 +9,10 @@ extension BundleWriter {
     let counts = fresh.map { $0.chunkCount }
     let jobs = ChunkJobs(counts: counts)
     let results = EncodedEntries(plan: plan, end: end)
-    let expected = fresh.reduce(UInt64(0)) { $0 + UInt64($1.entry.type.rawBytes) }
-    if !isExternal && expected > 0 {
+    if !isExternal && options.codec == .raw {
       // What is known to be needed: a full disk should be news before hours of work.
-      let least = options.codec == .raw ? expected : 0
-      try io { () throws(FileError) in try self.file.reserve(least, at: end) }
+      let needed = fresh.reduce(UInt64(0)) { $0 + UInt64($1.entry.type.rawBytes) }
+      try io { () throws(FileError) in try self.file.reserve(needed, at: end) }
     }
     while coders.count < options.pool.count { coders.append(try ChunkCoder()) }
     let largest = fresh.map(\.chunkRawBytes).max() ?? 1

@@ -15,7 +15,7 @@ public final class BundleWriter: @unchecked Sendable {
     public var chunkBytes = 1 << 20
     /// The workers that encode.
     public var pool = WorkerPool.shared
-    /// Called with the number of raw bytes stored so far, from any worker.
+    /// Called after each chunk with the number of its raw bytes, from any worker.
     public var progress: @Sendable (UInt64) -> Void = { _ in }
     /// The name that goes into the superblock.
     public var writerName = "lmoe-tool"
@@ -36,12 +36,11 @@ public final class BundleWriter: @unchecked Sendable {
   let system: any FileSystem
   let file: any File
   let header: Header
-  /// What is published now; nil for a file that is being made.
-  let base: Bundle?
   /// The published state that is appended to; nil for a file that is being made.
-  public var current: Bundle? { base }
+  public let base: Bundle?
   var previous: Root.Parent?
-  var generation: UInt64
+  /// The generation that `commit` publishes, or has published.
+  public let generation: UInt64
   /// Where the next bytes go.
   var end: UInt64
   let start: UInt64
@@ -139,9 +138,6 @@ public final class BundleWriter: @unchecked Sendable {
     }
     throw FormatError(.replaced, path: path)
   }
-
-  /// The generation that `commit` publishes, or has published.
-  public var publishedGeneration: UInt64 { generation }
 
   /// Takes back what was written: the bundle is as it was, a new file is gone.
   public func abort() {

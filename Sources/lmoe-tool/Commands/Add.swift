@@ -53,12 +53,12 @@ extension ReportOptions {
   /// Says what a change did and what it wrote.
   func printChange(_ file: String, _ writer: BundleWriter, written: UInt64, _ what: String) {
     print([
-      "schema": 1, "path": .string(file), "generation": .integer(writer.publishedGeneration),
+      "schema": 1, "path": .string(file), "generation": .integer(writer.generation),
       "written_bytes": .integer(written), "change": .string(what),
     ]) {
       Terminal.print(
         "\(file.printable): \(what.printable); \(formatted(bytes: written)) written, "
-          + "generation \(writer.publishedGeneration)")
+          + "generation \(writer.generation)")
     }
   }
 }
