@@ -12,6 +12,8 @@ public struct HFCheckpoint: Sendable {
   public let files: [(name: String, file: SafetensorsFile)]
   /// Files of the directory that are not taken.
   public let leftOut: [String]
+  /// Where tokenizer, chat template and generation configuration are.
+  public let tokenizer: TokenizerFiles
   let documents: [NewEntry]
 
   /// Opens the checkpoint in the directory `path` and checks that its shards and its index agree.
@@ -20,6 +22,7 @@ public struct HFCheckpoint: Sendable {
   ///   damaged safetensors file; `FileError`.
   public init(path: String, in system: any FileSystem = PosixFileSystem()) throws {
     let directory = try SourceDirectory(path, in: system)
+    let path = directory.path
     self.path = path
     guard directory.has("config.json") else {
       throw ExpertError(.noConfiguration, path: path, expected: "config.json")
@@ -36,6 +39,9 @@ public struct HFCheckpoint: Sendable {
     self.files = files
     try Self.check(files, against: names.weightMap, path: path)
     documents = try directory.documentEntries()
+    let key = "tokenizer_config.json"
+    tokenizer = TokenizerFiles(
+      files: directory.documents, tokenizerConfiguration: directory.has(key) ? try directory.json(key) : nil)
     leftOut = (directory.leftOut + directory.safetensors.filter { !names.files.contains($0) }).sorted()
   }
 
@@ -51,6 +57,11 @@ public struct HFCheckpoint: Sendable {
     guard directory.has(index) else {
       if let stray = shards.first { throw ExpertError(.staleShard, path: path, name: stray) }
       guard hasSingle else {
+        if let pickle = directory.leftOut.first(where: {
+          $0.hasPrefix("pytorch_model") && $0.hasSuffix(".bin")
+        }) {
+          throw ExpertError(.pickledWeights, path: path, name: pickle)
+        }
         throw ExpertError(.noWeights, path: path, expected: "neither model.safetensors nor \(index)")
       }
       return (["model.safetensors"], nil)
@@ -111,6 +122,14 @@ public struct HFCheckpoint: Sendable {
     for (tensor, file) in place.sorted(by: { $0.key < $1.key }) where !listed.contains(tensor) {
       throw ExpertError(.unlistedTensor, path: path, name: tensor.text, found: file)
     }
+  }
+
+  /// The model that the configuration describes, every weight of it found.
+  ///
+  /// - Parameter ignoring: Keys of `config.json` that the user says change nothing.
+  /// - Throws: `ExpertError` that names the key or tensor that is not supported, missing or misshapen.
+  public func resolved(ignoring: Set<String> = []) throws -> CheckpointModel {
+    try CheckpointModel(self, ignoring: ignoring)
   }
 
   /// `architectures[0]` of the configuration.

@@ -50,7 +50,8 @@ public struct BundleExport: Sendable {
         case "safetensors":
           let target = try made.place(relative, in: temporary, of: bundle.path)
           let head = try bundle.bytes(of: document, in: bank, on: pool)
-          try writeWeights(target, head: head, bank, manifest, &unplaced)
+          let names = try self.names(of: relative, in: bank)
+          try writeWeights(target, head: head, names, bank, manifest, &unplaced)
         default: continue
         }
         written.append(relative)
@@ -69,20 +70,33 @@ public struct BundleExport: Sendable {
     }
   }
 
+  /// The bank's names of tensors that go by another in the file.
+  private func names(of file: String, in bank: BankEntry) throws -> [ByteKey: String] {
+    guard let bytes = try bundle.document("names/" + file, in: bank) else { return [:] }
+    let json: JSON
+    do throws(JSONError) { json = try JSON(parsing: bytes) } catch {
+      throw ExpertError(.notExportable, path: bundle.path, name: "names/" + file, found: error.description)
+    }
+    return Dictionary(
+      (json.object?.members ?? []).compactMap { key, value in value.string.map { (ByteKey(key), $0) } },
+      uniquingKeysWith: { first, _ in first })
+  }
+
   private func writeWeights(
-    _ target: String, head: [UInt8], _ bank: BankEntry, _ manifest: Manifest,
+    _ target: String, head: [UInt8], _ names: [ByteKey: String], _ bank: BankEntry, _ manifest: Manifest,
     _ unplaced: inout Set<ByteKey>
   ) throws {
     // The head was checked when it came in; its data length is what its tensors say.
     let header = try SafetensorsHeader(head: head)
     var tensors: [(entry: BankedEntry, offset: UInt64)] = []
     for tensor in header.tensors {
-      guard let entry = manifest.tensor(tensor.name), entry.type == tensor.type else {
+      let name = names[ByteKey(tensor.name)] ?? tensor.name
+      guard let entry = manifest.tensor(name), entry.type == tensor.type else {
         throw ExpertError(
           .notExportable, path: bundle.path, name: tensor.name,
-          found: "the bank's tensor is not the one in the original file; export in a format of its own")
+          found: "the bank's tensor is not the one in the original file; add \"--rewrite\"")
       }
-      unplaced.remove(ByteKey(tensor.name))
+      unplaced.remove(ByteKey(name))
       tensors.append((BankedEntry(bank: bank.name, entry: entry), tensor.offset))
     }
     try SafetensorsWriter.write(

@@ -30,7 +30,8 @@ struct Add: ParsableCommand {
     for item in experts {
       try requireExpertName(item.name)
       let adapter = try PEFTAdapter(path: item.directory)
-      noteLeftOut(item.directory, adapter.leftOut, unknownKeys: adapter.unknownKeys)
+      noteLeftOut(item.directory, adapter.leftOut)
+      noteUnknownKeys(item.directory, "adapter_config.json", adapter.unknownKeys)
       adapters.append((item.name, adapter))
     }
     let total = adapters.flatMap(\.adapter.file.tensors).reduce(UInt64(0)) { $0 + UInt64($1.type.rawBytes) }
@@ -38,9 +39,9 @@ struct Add: ParsableCommand {
     let writer = try BundleWriter(
       appendingTo: file, options: write.writerOptions(codec: codec, progress: progress))
     defer { progress.finish() }
-    let base = try writer.baseShapes()
+    let base = try writer.baseDescription()
     for (name, adapter) in adapters {
-      try writer.addExpert(adapter, named: name, baseShape: base.shape, baseSourceID: base.sourceID)
+      note(adapter.path, try writer.addExpert(adapter, named: name, on: base).notes)
     }
     let names = adapters.map { "expert/" + $0.name }
     let written = try writer.commit(note: "add " + names.joined(separator: ", "))

@@ -2,166 +2,126 @@ import LMoECore
 import LMoEExperts
 import LMoEFormat
 
-/// `inspect` of a bundle.
+/// `inspect` of a bundle: one screen, and more where it is asked for.
 struct BundleReport: InspectReport {
-  /// An expert as its card tells it.
-  struct Expert {
-    let bank: BankEntry
-    let kind: String
-    let ranks: [Int]
-    let alphas: [Double]
-    let targets: [String]
-    let parameters: Int
-    let base: JSON
-
-    init(_ bank: BankEntry, card: JSON?) {
-      self.bank = bank
-      kind = card?["type"]?.string ?? "unknown"
-      let groups = card?["modules"]?.array ?? []
-      ranks = Set(groups.compactMap { $0["rank"]?.int }).sorted()
-      alphas = Set(groups.compactMap { $0["alpha"]?.double }).sorted()
-      let modules = groups.flatMap { $0["targets"]?.array ?? [] }.compactMap(\.string)
-      targets = targetSummary(modules).split(separator: " ").map(String.init)
-      parameters = card?["parameters"]?.int ?? 0
-      base = card?["base"] ?? .null
-    }
-
-    var json: JSON {
-      [
-        "name": .string(bank.shortName), "id": .string(bank.id.description), "kind": .string(kind),
-        "ranks": .array(ranks.map { .integer($0) }), "alpha": .array(alphas.map(JSON.double)),
-        "targets": .array(targets.map(JSON.string)), "parameters": .integer(parameters),
-        "stored_bytes": .integer(bank.storedBytes), "raw_bytes": .integer(bank.logicalBytes),
-        "content_id": .string(bank.contentID.description), "base": base,
-      ]
-    }
+  /// What to show besides the first screen.
+  struct Details: OptionSet {
+    let rawValue: Int
+    static let tensors = Details(rawValue: 1)
+    static let history = Details(rawValue: 2)
+    static let experts = Details(rawValue: 4)
+    static let gates = Details(rawValue: 8)
+    static let provenance = Details(rawValue: 16)
   }
 
-  private let bundle: Bundle
-  private let baseCard: JSON?
-  private let experts: [Expert]
-  private let gates: [(bank: BankEntry, card: JSON?)]
-  private let tensors: [TensorLine]?
-  private let history: [Bundle.Generation]?
-  private let liveBytes: UInt64
+  let bundle: Bundle
+  let details: Details
+  let base: (bank: BankEntry, card: JSON?)?
+  let experts: [ExpertFacts]
+  let gates: [GateDetails]
+  let provenance: [ProvenanceDetails]
+  let tensors: [TensorLine]
+  let history: [Bundle.Generation]
+  let liveBytes: UInt64
 
-  init(_ bundle: Bundle, withTensors: Bool, withHistory: Bool) throws {
+  init(_ bundle: Bundle, _ details: Details) throws {
     self.bundle = bundle
-    baseCard = try bundle.root.bank("base").flatMap { try bundle.card(of: $0) }
-    experts = try bundle.banks(ofKind: "expert").map { Expert($0, card: try bundle.card(of: $0)) }
-    gates = try bundle.banks(ofKind: "gate").map { ($0, try bundle.card(of: $0)) }
+    self.details = details
+    base = try bundle.root.bank("base").map { ($0, try bundle.card(of: $0)) }
+    experts = try bundle.banks(ofKind: "expert").map { ExpertFacts($0, card: try bundle.card(of: $0)) }
+    let names = Dictionary(
+      experts.map { ($0.bank.id.description, $0.bank.shortName) }, uniquingKeysWith: { first, _ in first })
+    gates = try bundle.banks(ofKind: "gate").map {
+      GateDetails(bank: $0, card: try bundle.card(of: $0), names: names)
+    }
+    provenance =
+      details.contains(.provenance)
+      ? try bundle.banks.map {
+        ProvenanceDetails(
+          bank: $0, card: try bundle.card(of: $0), documents: Array(try bundle.manifest(of: $0).documents))
+      } : []
+    let withTensors = details.contains(.tensors)
     tensors =
       withTensors
       ? try bundle.banks.flatMap { bank in
         try bundle.manifest(of: bank).tensors.map {
           TensorLine(bank: bank.name, $0, isExternal: bank.isExternal)
         }
-      } : nil
-    history = withHistory ? try bundle.history() : nil
+      } : []
+    history = details.contains(.history) ? try bundle.history() : []
     // The exact number needs every manifest; those are read for --tensors anyway.
     liveBytes = withTensors ? try bundle.liveBytes() : min(bundle.superblock.liveBytes, bundle.fileBytes)
   }
 
-  private var runsFromMap: Bool { bundle.banks.allSatisfy(\.isRaw) }
-
-  var json: JSON {
-    var base: JSON = .null
-    if let bank = bundle.root.bank("base") {
-      base = [
-        "architecture": baseCard?["architecture"] ?? .null, "parameters": baseCard?["parameters"] ?? .null,
-        "content_id": .string(bank.contentID.description), "source_id": baseCard?["source_id"] ?? .null,
-        "dtypes": baseCard?["dtypes"] ?? .null, "stored_bytes": .integer(bank.storedBytes),
-        "raw_bytes": .integer(bank.logicalBytes), "external": .bool(bank.isExternal),
-      ]
-    }
-    var object: [(String, JSON)] = [
-      ("schema", 1), ("format", "lmoe"), ("generation", .integer(bundle.generation)),
-      ("file_bytes", .integer(bundle.fileBytes)), ("live_bytes", .integer(liveBytes)),
-      ("runs_from_map", .bool(runsFromMap)), ("base", base), ("experts", .array(experts.map(\.json))),
-      (
-        "gates",
-        .array(
-          gates.map {
-            [
-              "name": .string($0.bank.shortName), "id": .string($0.bank.id.description),
-              "card": $0.card ?? .null,
-            ]
-          })
-      ),
-    ]
-    if let tensors { object.append(("tensors", .array(tensors.map(\.json)))) }
-    if let history { object.append(("history", History.json(history))) }
-    return .object(object)
-  }
+  var runsFromMap: Bool { bundle.banks.allSatisfy(\.isRaw) }
 
   var lines: [String] {
-    var lines = [
-      "\(Terminal.bold(bundle.path.printable))  L-MoE bundle, generation \(bundle.generation), "
-        + "\(formatted(bytes: bundle.fileBytes)), \(runsFromMap ? "runs from the memory map" : "compressed")"
-    ]
+    var lines = overview
+    if details.contains(.experts) { lines += experts.flatMap { [""] + ExpertDetails(expert: $0).lines } }
+    if details.contains(.gates) { lines += gates.flatMap { [""] + $0.lines } }
+    lines += provenance.flatMap { [""] + $0.lines }
+    if details.contains(.tensors) { lines += [""] + TensorLine.table(tensors).lines }
+    if details.contains(.history) { lines += [""] + History.table(history).lines }
+    return lines
+  }
+
+  /// The first screen.
+  private var overview: [String] {
+    let saved = bundle.banks.reduce(Int64(0)) {
+      $1.isExternal ? $0 : $0 + Int64($1.logicalBytes) - Int64($1.storedBytes)
+    }
+    var first = "\(Terminal.bold(bundle.path.printable))  L-MoE bundle, \(formatted(bytes: bundle.fileBytes))"
+    if runsFromMap {
+      first += ", runs from the memory map"
+    } else if saved > 0 {
+      first += ", compression saved \(formatted(bytes: saved))"
+    }
+    var lines = [first]
     if bundle.isRecovered { lines.append("  recovered: the newest generation is damaged") }
     if let successor = bundle.successor {
       lines.append("  generation \(successor) was written and its superblock is lost; see \"restore\"")
     }
-    if let bank = bundle.root.bank("base") { lines += baseLines(bank) }
-    if !experts.isEmpty {
-      lines.append("")
-      lines += expertTable.lines
-    }
-    for gate in gates {
-      let score = gate.card?["score"]?.string ?? "unknown"
-      let weights = gate.card?["weights"]?.string.map { ", \($0)" } ?? ""
-      let scope = gate.card?["scope"]?.string ?? "unknown"
-      lines.append("")
-      lines.append("  gate \(gate.bank.shortName): \(score)\(weights), scope \(scope)".printable)
-    }
+    lines += labelled("base", baseLines)
+    if !experts.isEmpty { lines += [""] + ExpertFacts.table(experts).lines }
+    if !experts.isEmpty || !gates.isEmpty { lines.append("") }
+    lines += labelled("gates", gates.isEmpty ? ["none"] : gates.map(\.summary))
+    lines += labelled("history", [historyLine])
     let dead = bundle.fileBytes - min(liveBytes, bundle.fileBytes)
     if dead > bundle.fileBytes / 10 * 3 {
-      lines.append("")
-      lines.append("  about \(formatted(bytes: dead)) are history; \"lmoe-tool compact\" drops them")
+      lines += labelled("", ["about \(formatted(bytes: dead)) are history; \"lmoe-tool compact\" drops them"])
     }
-    if let tensors { lines += [""] + TensorLine.table(tensors).lines }
-    if let history { lines += [""] + History.table(history).lines }
     return lines
   }
 
-  private func baseLines(_ bank: BankEntry) -> [String] {
-    let name = baseCard?["provenance"]?["imported_from"]?.string ?? "base"
-    let architecture = baseCard?["architecture"]?.string ?? "unknown architecture"
-    let parameters = baseCard?["parameters"]?.int ?? 0
-    let dtypes = (baseCard?["dtypes"]?.object?.members ?? []).map(\.key).joined(separator: " ")
-    let storage =
+  private var historyLine: String {
+    let root = bundle.root
+    let time = formatted(nanoseconds: root.commitNanoseconds).prefix(16)
+    return
+      "generation \(root.generation), \(time) UTC: \(root.note)\(root.parent == nil ? "" : " (older ones kept)")"
+      .printable
+  }
+
+  private var baseLines: [String] {
+    guard let (bank, card) = base else { return ["none"] }
+    let name = card?["provenance"]?["imported_from"]?.string ?? "unnamed"
+    let parameters = card?["parameters"]?.int ?? 0
+    let dtypes = (card?["dtypes"]?.object?.members ?? []).map(\.key).joined(separator: " ")
+    let architecture = card?["architecture"]?.string ?? card?["model_type"]?.string ?? "unknown architecture"
+    var lines = ["\(name): \(architecture), \(formatted(count: parameters)) parameters, \(dtypes)".printable]
+    lines += card?["model"].flatMap(ModelConfiguration.init(card:))?.summary ?? []
+    if let text = card?["text"].flatMap(TokenizerFiles.init(card:)) { lines.append(text.summary.printable) }
+    let share = 100 * Double(bank.storedBytes) / Double(max(bank.logicalBytes, 1))
+    lines.append(
       bank.isExternal
-      ? "weights not in the file"
-      : "\(formatted(bytes: bank.storedBytes)) stored of \(formatted(bytes: bank.logicalBytes)) "
-        + "(\(formatted(100 * Double(bank.storedBytes) / Double(max(bank.logicalBytes, 1)), digits: 1)) %)"
-    return [
-      "  base \(name): \(architecture), \(formatted(count: parameters)) parameters, \(dtypes)".printable,
-      "       \(storage), id \(bank.contentID)",
-    ]
+        ? "weights not in the file (\(formatted(bytes: bank.logicalBytes))); name them with --base"
+        : "stored in \(formatted(bytes: bank.storedBytes)) of \(formatted(bytes: bank.logicalBytes)) (\(formatted(share, digits: 1)) %), id \(bank.contentID.description.prefix(12))…"
+    )
+    return lines
   }
 
-  private var expertTable: Table {
-    var table = Table([
-      ("expert", .left), ("kind", .left), ("rank", .left), ("alpha", .left), ("targets", .left),
-      ("params", .right), ("stored", .right),
-    ])
-    for expert in experts {
-      let targets = expert.targets.joined(separator: " ").replacingSuffix("_proj")
-      table.add([
-        expert.bank.shortName, expert.kind, expert.ranks.map(String.init).joined(separator: " "),
-        expert.alphas.map { JSON.double($0).serialized() }.joined(separator: " "), targets,
-        formatted(count: expert.parameters), formatted(bytes: expert.bank.storedBytes),
-      ])
+  private func labelled(_ label: String, _ lines: [String]) -> [String] {
+    lines.enumerated().map { index, line in
+      "  " + (index == 0 ? Terminal.dim(label.padded(to: 8)) : "".padded(to: 8)) + " " + line
     }
-    return table
-  }
-}
-
-extension String {
-  /// Words without a suffix that all of them would repeat.
-  fileprivate func replacingSuffix(_ suffix: String) -> String {
-    split(separator: " ").map { $0.hasSuffix(suffix) ? String($0.dropLast(suffix.count)) : String($0) }
-      .joined(separator: " ")
   }
 }
