@@ -72,6 +72,8 @@ public struct NewEntry: Sendable {
   public let type: TensorType
   /// Where its raw bytes come from.
   public let source: any ByteSource
+  /// How another bundle stores it, if it is to be copied as it is stored.
+  var stored: StoredEntry?
 
   init(_ class: Entry.Class, _ name: String, type: TensorType, source: any ByteSource) {
     self.name = name
