@@ -27,6 +27,11 @@ public struct ExpertError: Error, Hashable, Sendable {
     case noBase = "no-base"
     case notExportable = "not-exportable"
     case outputExists = "output-exists"
+    case noExpertNamed = "no-expert-named"
+    case invalidExpert = "invalid-expert"
+    case tensorMismatch = "tensor-mismatch"
+    case baseMismatch = "base-mismatch"
+    case otherBase = "other-base"
   }
 
   /// The kind of error.
@@ -106,6 +111,18 @@ extension ExpertError: CustomStringConvertible {
     case .noBase: return "\(path) has no base bank; import one first"
     case .notExportable: return "\(path): \(name) cannot be exported: \(found)"
     case .outputExists: return "\(path) already exists; choose another path or remove it"
+    case .noExpertNamed:
+      return "\(path) is a bundle; name one of its experts as \(path)#NAME: it has \(found)"
+    case .invalidExpert: return "\(path) is not a valid expert: \(found)"
+    case .tensorMismatch:
+      return
+        "\(path): the tensor \(name) has the shape \(found), and for the base it would need \(expected); it was trained on another base"
+    case .baseMismatch:
+      return
+        "\(path) was trained on the base \(found), and this bundle's base is \(expected); add it to a bundle of its own base, or accept this one with --allow-base-mismatch"
+    case .otherBase:
+      return
+        "\(path) is not the base of \(expected): the tensor \(name) \(found); \"lmoe-tool verify \(expected) --against-base \(path)\" lists all that differs"
     }
   }
 }
