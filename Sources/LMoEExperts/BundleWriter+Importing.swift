@@ -85,9 +85,4 @@ extension Bundle {
     let sourceID = try card(of: bank)?["source_id"]?.string
     return ({ manifest.tensor($0)?.type.shape }, sourceID)
   }
-
-  /// The name of what the base was imported from, if its card has it.
-  public func baseProvenance() throws -> String? {
-    try root.bank("base").flatMap { try card(of: $0) }?["provenance"]?["imported_from"]?.string
-  }
 }

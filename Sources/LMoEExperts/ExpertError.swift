@@ -116,7 +116,7 @@ extension ExpertError: CustomStringConvertible {
     case .invalidExpert: return "\(path) is not a valid expert: \(found)"
     case .tensorMismatch:
       return
-        "\(path): the tensor \(name) has the shape \(found), and for the base it would need \(expected); it was trained on another base"
+        "\(path): the tensor \(name) has \(found), and the base asks for \(expected); it was trained on another base"
     case .baseMismatch:
       return
         "\(path) was trained on the base \(found), and this bundle's base is \(expected); add it to a bundle of its own base, or accept this one with --allow-base-mismatch"

@@ -9,8 +9,11 @@ public struct ExpertFit {
   private let path: String
   /// Each module and its rank, as the card has it.
   private let ranks: [ByteKey: Int]
+  private let layers: LayerReplication
+  /// The highest token that the expert has a row for, by the name of its tensor of rows.
+  private var lastTokens: [ByteKey: Int] = [:]
 
-  /// Reads the table of modules in the card of an expert.
+  /// Reads what the card of an expert says of its modules.
   ///
   /// - Parameters:
   ///   - card: The expert's card.
@@ -40,6 +43,11 @@ public struct ExpertFit {
     }
     (self.manifest, self.path, self.ranks) = (manifest, path, ranks)
     prefix = card["prefix"]?.string ?? ""
+    layers = LayerReplication(card["layer_replication"])
+    for rows in card["tokens"]?.array ?? [] {
+      guard let name = rows["with"]?.string else { continue }
+      lastTokens[ByteKey(name)] = rows["indices"]?.array?.compactMap(\.int).max()
+    }
   }
 
   /// Compares modules and shapes.
@@ -49,7 +57,7 @@ public struct ExpertFit {
   public func check(againstBase shape: (String) -> [Int]?) throws {
     for (module, rank) in ranks.sorted(by: { $0.key < $1.key }) {
       let adapted = try weight(module.text, rank: rank)
-      guard let base = shape(module.text + ".weight") else {
+      guard let base = shape(layers.original(module.text) + ".weight") else {
         throw ExpertError(.noSuchModule, path: path, name: module.text)
       }
       guard base == adapted else {
@@ -57,7 +65,7 @@ public struct ExpertFit {
           .shapeMismatch, path: path, name: module.text, expected: "\(base)", found: "\(adapted)")
       }
     }
-    for tensor in manifest.tensors { try check(tensor, shape) }
+    for tensor in manifest.tensors { try check(tensor) { shape(layers.original($0)) } }
   }
 
   /// The shape of the weight that the factors of a module are for.
@@ -81,51 +89,94 @@ public struct ExpertFit {
   private static let linear = [".lora_A.weight", ".lora_B.weight"]
   private static let embedding = [".lora_embedding_A", ".lora_embedding_B"]
   /// One number for each output of a module.
-  private static let vectors = [".lora_B.bias", ".lora_magnitude_vector", ".lora_magnitude_vector.weight"]
+  private static let vectors = [".lora_B.bias", ".lora_magnitude_vector"]
+  /// Rows of an embedding.
+  private static let rows = ".token_adapter.trainable_tokens_delta"
 
-  /// Checks what the table does not say: tensors without a module there, biases, magnitudes, whole tensors.
+  /// Checks what the table does not say: tensors without a module there, vectors, rows and whole tensors.
   private func check(_ tensor: Entry, _ shape: (String) -> [Int]?) throws {
     guard let name = tensor.name.removing(prefix: prefix) else {
       throw ExpertError(
         .invalidExpert, path: path, found: "its tensor \(tensor.name) does not begin with \(prefix)")
     }
+    let found = tensor.type.shape
     for suffix in Self.linear + Self.embedding + Self.vectors {
       guard let module = name.removing(suffix: suffix) else { continue }
-      guard ranks[ByteKey(module)] != nil else {
+      guard let rank = ranks[ByteKey(module)] else {
         throw ExpertError(
           .invalidExpert, path: path,
           found: "its card does not list \(module), and it has \(suffix.dropFirst())")
       }
-      guard Self.vectors.contains(suffix), let base = shape(module + ".weight"), base.count == 2 else {
-        return
+      if Self.vectors.contains(suffix) {
+        let outputs = try weight(module, rank: rank)
+        let isEmbedding = manifest.tensor(prefix + module + Self.embedding[0]) != nil
+        try require([isEmbedding ? outputs[1] : outputs[0]], name, found)
       }
-      let isEmbedding = manifest.tensor(prefix + module + Self.embedding[0]) != nil
-      let needed = isEmbedding ? base[1] : base[0]
-      try require(tensor.type.elementCount == needed, name, tensor.type.shape, [needed])
+      return
+    }
+    if let module = name.removing(suffix: Self.rows) {
+      guard let base = shape(module + ".weight"), base.count == 2 else {
+        throw ExpertError(.noSuchModule, path: path, name: module)
+      }
+      try require([found.first ?? 0, base[1]], name, found)
+      let last = lastTokens[ByteKey(tensor.name)] ?? -1
+      guard last < base[0] else {
+        throw ExpertError(
+          .tensorMismatch, path: path, name: name, expected: "tokens below \(base[0])", found: "token \(last)"
+        )
+      }
       return
     }
     // A whole tensor takes the place of the base's; one that the base does not have has nothing to fit.
-    let replaced = name.removing(suffix: ".base_layer.weight").map { $0 + ".weight" }
-    if let base = shape(replaced ?? name.removing(suffix: ".base_layer.bias").map { $0 + ".bias" } ?? name) {
-      try require(base == tensor.type.shape, name, tensor.type.shape, base)
+    var replaced = name
+    for leaf in [".weight", ".bias"] {
+      if let module = name.removing(suffix: ".base_layer" + leaf) { replaced = module + leaf }
+    }
+    if let base = shape(replaced) { try require(base, name, found) }
+  }
+
+  private func require(_ expected: [Int], _ name: String, _ found: [Int]) throws {
+    guard expected != found else { return }
+    throw ExpertError(
+      .tensorMismatch, path: path, name: name, expected: "the shape \(expected)", found: "the shape \(found)")
+  }
+}
+
+/// Layers of a base in the order in which an expert stacks them anew: its modules count in the new stack.
+private struct LayerReplication {
+  private var layers: [Int] = []
+
+  init(_ json: JSON?) {
+    for range in json?.array ?? [] {
+      // Far more layers than any model has would be an attack.
+      guard let start = range.array?.first?.int, let end = range.array?.last?.int, start >= 0, start < end,
+        end <= 1 << 16, layers.count < 1 << 16
+      else { continue }
+      layers += Array(start..<end)
     }
   }
 
-  private func require(_ holds: Bool, _ name: String, _ found: [Int], _ expected: [Int]) throws {
-    guard !holds else { return }
-    throw ExpertError(.tensorMismatch, path: path, name: name, expected: "\(expected)", found: "\(found)")
+  /// The base's name of a module or tensor of the stack; the name itself where nothing is replicated.
+  func original(_ name: String) -> String {
+    let head = "model.layers."
+    guard !layers.isEmpty, let rest = name.removing(prefix: head) else { return name }
+    let number = String(decoding: rest.utf8.prefix { $0 != UInt8(ascii: ".") }, as: UTF8.self)
+    guard let index = Int(number), layers.indices.contains(index) else { return name }
+    return head + String(layers[index])
+      + String(decoding: rest.utf8.dropFirst(number.utf8.count), as: UTF8.self)
   }
 }
 
 extension String {
   /// What stands after `prefix`, compared by bytes; nil if it does not begin so.
   fileprivate func removing(prefix: String) -> String? {
-    utf8.starts(with: prefix.utf8) ? String(decoding: utf8.dropFirst(prefix.utf8.count), as: UTF8.self) : nil
+    guard utf8.starts(with: prefix.utf8) else { return nil }
+    return String(decoding: utf8.dropFirst(prefix.utf8.count), as: UTF8.self)
   }
 
   /// What stands before `suffix`, compared by bytes; nil if it does not end so.
   fileprivate func removing(suffix: String) -> String? {
-    utf8.reversed().starts(with: suffix.utf8.reversed())
-      ? String(decoding: utf8.dropLast(suffix.utf8.count), as: UTF8.self) : nil
+    guard utf8.reversed().starts(with: suffix.utf8.reversed()) else { return nil }
+    return String(decoding: utf8.dropLast(suffix.utf8.count), as: UTF8.self)
   }
 }

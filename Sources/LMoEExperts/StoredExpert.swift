@@ -85,7 +85,8 @@ extension BundleWriter {
     copying expert: StoredExpert, named name: String, allowsMismatch: Bool = false
   ) throws -> (bank: BankEntry, isMismatched: Bool) {
     try requireExpertName(name)
-    let base = try baseShapes()
+    guard let current = self.base else { throw ExpertError(.noBase, path: path) }
+    let base = try BaseShapes(current)
     let card = try expert.card(forBase: base.sourceID, allowsMismatch: allowsMismatch)
     try ExpertFit(card: card, manifest: expert.manifest, path: expert.path).check(againstBase: base.shape)
     let isTaken = banks.contains { $0.id == expert.bank.id }

@@ -65,7 +65,7 @@ struct Add: ParsableCommand {
     let notes = sources.map { "expert/\($0.name)\($0.source.origin)" }
     let written = try writer.commit(note: "add " + notes.joined(separator: ", "))
     progress.finish()
-    let cameFrom = try writer.base?.baseProvenance()
+    let cameFrom = try writer.base.map { try BaseShapes($0).name } ?? nil
     for case (_, .adapter(let adapter)) in sources { noteOtherBaseName(adapter, importedFrom: cameFrom) }
     for expert in mismatched {
       Terminal.complain(
