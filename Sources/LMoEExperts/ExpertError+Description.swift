@@ -110,6 +110,19 @@ extension ExpertError: CustomStringConvertible {
         "\(name) cannot be the name of an expert: use 1 to 255 bytes without \"/\", \"=\", \",\", \"#\", control characters and leading \"-\""
     case .notExportable: return "\(path): \(name) cannot be exported: \(found)"
     case .outputExists: return "\(path) already exists; choose another path or remove it"
+
+    case .noExpertNamed:
+      return "\(path) is a bundle; name one of its experts as \(path)#NAME: it has \(found)"
+    case .invalidExpert: return "\(path) is not a valid expert: \(found)"
+    case .tensorMismatch:
+      return
+        "\(path): the tensor \(name) has \(found), and the base asks for \(expected); it was trained on another base"
+    case .baseMismatch:
+      return
+        "\(path) was trained on the base \(found), and this bundle's base is \(expected); add it to a bundle of its own base, or accept this one with --allow-base-mismatch"
+    case .otherBase:
+      return
+        "\(path) is not the base of \(expected): the tensor \(name) \(found); \"lmoe-tool verify \(expected) --against-base \(path)\" lists all that differs"
     }
   }
 }

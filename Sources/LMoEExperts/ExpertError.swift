@@ -48,6 +48,12 @@ public struct ExpertError: Error, Hashable, Sendable {
     case invalidName = "invalid-name"
     case notExportable = "not-exportable"
     case outputExists = "output-exists"
+    // Identity.
+    case noExpertNamed = "no-expert-named"
+    case invalidExpert = "invalid-expert"
+    case tensorMismatch = "tensor-mismatch"
+    case baseMismatch = "base-mismatch"
+    case otherBase = "other-base"
   }
 
   /// The kind of error.

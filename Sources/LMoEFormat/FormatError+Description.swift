@@ -84,7 +84,7 @@ extension FormatError: CustomStringConvertible {
     case .tooLarge: return "\(located): too large\(detail)"
     case .external:
       return
-        "\(located): the weights of this bank are not in the file; the bundle was made with --no-embed-base"
+        "\(located): the weights of this bank are not in the file; name the checkpoint or the bundle that has them with --base"
     case .alreadyExists: return "\(file) already exists; choose another name or remove it"
     case .encodingFailed:
       return

@@ -104,7 +104,7 @@ import Testing
     #expect(error?.code == .external && error?.bank == "base")
     #expect(
       error?.description
-        == "\(external.path): bank \"base\": the weights of this bank are not in the file; the bundle was made with --no-embed-base"
+        == "\(external.path): bank \"base\": the weights of this bank are not in the file; name the checkpoint or the bundle that has them with --base"
     )
     #expect(!FileManager.default.fileExists(atPath: scratch.path("base")))
   }

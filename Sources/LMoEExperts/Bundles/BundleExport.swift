@@ -4,14 +4,17 @@ public import LMoEFormat
 /// Writes a bank out as the directory it came from, byte for byte.
 public struct BundleExport: Sendable {
   private let bundle: Bundle
+  private let base: ResolvedBase?
   private let system: any FileSystem
   private let pool: WorkerPool
 
-  /// Exports from `bundle`.
+  /// Exports from `bundle`, the weights of an external base from `base`.
   public init(
-    _ bundle: Bundle, on pool: WorkerPool = .shared, in system: any FileSystem = PosixFileSystem()
+    _ bundle: Bundle, base: ResolvedBase? = nil, on pool: WorkerPool = .shared,
+    in system: any FileSystem = PosixFileSystem()
   ) {
     self.bundle = bundle
+    self.base = base
     self.pool = pool
     self.system = system
   }
@@ -23,7 +26,7 @@ public struct BundleExport: Sendable {
   @discardableResult public func write(_ name: String, to path: String) throws -> [String] {
     let bank = try bundle.bank(name)
     let manifest = try bundle.manifest(of: bank)
-    if bank.isExternal { throw FormatError(.external, path: bundle.path, bank: bank.name) }
+    if bank.isExternal, base == nil { throw FormatError(.external, path: bundle.path, bank: bank.name) }
     if system.kind(path) != nil { throw ExpertError(.outputExists, path: path) }
     var trimmed = path
     while trimmed.count > 1, trimmed.hasSuffix("/") { trimmed.removeLast() }
@@ -99,8 +102,18 @@ public struct BundleExport: Sendable {
       unplaced.remove(ByteKey(name))
       tensors.append((BankedEntry(bank: bank.name, entry: entry), tensor.offset))
     }
-    try SafetensorsWriter.write(
-      target, head: head, tensors: tensors, from: bundle, on: pool, in: system)
+    guard bank.isExternal, let base else {
+      return try SafetensorsWriter.write(
+        target, head: head, tensors: tensors, from: bundle, on: pool, in: system)
+    }
+    let elsewhere = tensors.compactMap { item in
+      base.index(of: item.entry.entry.name).map {
+        (entry: base.newEntry($0), hash: item.entry.entry.contentHash, offset: item.offset)
+      }
+    }
+    try base.checkingValues {
+      try SafetensorsWriter.write(target, head: head, checked: elsewhere, on: pool, in: system)
+    }
   }
 }
 

@@ -11,7 +11,9 @@ extension BundleWriter {
     let results = EncodedEntries(plan: plan, end: end)
     if !isExternal && options.codec == .raw {
       // What is known to be needed: a full disk should be news before hours of work.
-      let needed = fresh.reduce(UInt64(0)) { $0 + UInt64($1.entry.type.rawBytes) }
+      let needed = fresh.reduce(UInt64(0)) {
+        $0 + ($1.entry.stored?.entry.storedBytes ?? UInt64($1.entry.type.rawBytes))
+      }
       try io { () throws(FileError) in try self.file.reserve(needed, at: end) }
     }
     while coders.count < options.pool.count { coders.append(try ChunkCoder()) }
@@ -27,6 +29,17 @@ extension BundleWriter {
         let offset = number * item.chunkRawBytes
         let count = min(item.chunkRawBytes, item.entry.type.rawBytes - offset)
         let raw = unsafe coder.raw.prefix(count)
+        if let stored = item.entry.stored {
+          let chunk = stored.entry.chunks[number]
+          let bytes = try unsafe stored.bytes(of: chunk, in: raw)
+          let place = try turn.inTurn { () throws(FormatError) in
+            try results.place(chunk, of: index, number: number)
+          }
+          guard let place else { return }
+          try io { () throws(FileError) in try unsafe file.write(bytes, at: place) }
+          progress(UInt64(count))
+          return
+        }
         try unsafe item.entry.source.read(into: raw, at: UInt64(offset))
         let bytes = UnsafeRawBufferPointer(raw)
         unsafe item.entry.observer?.observe(bytes, at: offset)
@@ -120,7 +133,7 @@ final class EncodedEntries: @unchecked Sendable {
     self.plan = plan
     self.end = end
     chunks = plan.fresh.map { _ in [] }
-    hashes = plan.fresh.map { _ in Checksum.hash128([]) }
+    hashes = plan.fresh.map { $0.entry.stored?.entry.contentHash ?? Checksum.hash128([]) }
   }
 
   @unsafe func hash(_ raw: UnsafeRawBufferPointer, of index: Int, number: Int) {

@@ -82,6 +82,8 @@ public struct NewEntry: Sendable {
   public let source: any ByteSource
   /// Sees the raw bytes as they are written.
   public var observer: (any ChunkObserver)?
+  /// How another bundle stores it, if it is to be copied as it is stored.
+  var stored: StoredEntry?
 
   init(_ class: Entry.Class, _ name: String, type: TensorType, source: any ByteSource) {
     self.name = name

@@ -26,6 +26,8 @@ struct Deduplication {
   /// Tensors written since.
   private var added: [Content: Entry] = [:]
   private var fresh: [Fingerprint: (entry: NewEntry, index: Int)] = [:]
+  /// Tensors of the same bank that are copied as they are stored.
+  private var copied: [Content: (entry: NewEntry, index: Int)] = [:]
   private let bundle: Bundle?
   private let reader: ChunkReader
   private let codec: CodecPolicy
@@ -55,6 +57,7 @@ struct Deduplication {
       added[Content(hash: entry.contentHash, dtype: entry.type.dtype.rawValue)] = entry
     }
     fresh.removeAll()
+    copied.removeAll()
   }
 
   private func stored(_ content: Content) -> Entry? {
@@ -69,6 +72,7 @@ struct Deduplication {
 
   /// Where the bytes of `entry` are already, or nil; then it is remembered as the fresh entry `index`.
   mutating func origin(of entry: NewEntry, orFresh index: Int) throws(FormatError) -> WritePlan.Origin? {
+    if let stored = entry.stored { return try origin(of: entry, stored, orFresh: index) }
     let size = entry.type.rawBytes
     if sizes.contains(size),
       let candidate = stored(Content(hash: try hash(entry), dtype: entry.type.dtype.rawValue)),
@@ -87,6 +91,28 @@ struct Deduplication {
       fresh[print] = (entry, index)
     }
     return nil
+  }
+
+  /// The same for an entry that is copied as it is stored: its hash is known, and a raw extent stays one.
+  private mutating func origin(
+    of entry: NewEntry, _ stored: StoredEntry, orFresh index: Int
+  ) throws(FormatError) -> WritePlan.Origin? {
+    let content = Content(hash: stored.entry.contentHash, dtype: entry.type.dtype.rawValue)
+    if let candidate = self.stored(content), candidate.type.geometry == entry.type.geometry,
+      candidate.type.rawBytes == entry.type.rawBytes, candidate.isRawExtent || !stored.entry.isRawExtent,
+      (try? areEqual(entry, EntrySource(reader: reader, entry: candidate))) == true
+    {
+      return .shared(candidate)
+    }
+    guard let other = copied[content] else {
+      copied[content] = (entry, index)
+      return nil
+    }
+    guard let twin = other.entry.stored, other.entry.type.geometry == entry.type.geometry,
+      other.entry.type.rawBytes == entry.type.rawBytes, twin.entry.isRawExtent == stored.entry.isRawExtent
+    else { return nil }
+    if twin.hasSameChunks(as: stored) { return .fresh(other.index) }
+    return (try? areEqual(entry, other.entry.source)) == true ? .fresh(other.index) : nil
   }
 
   private static let window = 1 << 20

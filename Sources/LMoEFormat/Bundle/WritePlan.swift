@@ -35,6 +35,14 @@ struct WritePlan: Sendable {
           }
         } catch { throw error.at(entry: entry.name) }
       }
+      if let stored = entry.stored {
+        try stored.requireCopyable(isExternal: isExternal)
+        let chunks = isExternal && entry.class == .tensor ? [] : stored.entry.chunks
+        origins.append(.fresh(fresh.count))
+        fresh.append(
+          Fresh(entry: entry, chunkRawBytes: stored.entry.chunkRawBytes, chunkCount: chunks.count))
+        continue
+      }
       let unit = entry.type.unitBytes
       let wanted = min(writer.options.chunkBytes, Int(Limits.chunkRawBytes))
       let whole = max(1, wanted / unit) * unit

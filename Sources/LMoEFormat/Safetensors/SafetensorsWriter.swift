@@ -21,6 +21,26 @@ public enum SafetensorsWriter {
     }
   }
 
+  /// Writes tensors from anywhere behind a head that is given, each checked against its content hash.
+  ///
+  /// - Parameters:
+  ///   - head: Length word and JSON text.
+  ///   - tensors: The tensors, each with the hash it must have and where it begins in the file.
+  public static func write(
+    _ path: String, head: [UInt8], checked tensors: [(entry: NewEntry, hash: Bits128, offset: UInt64)],
+    on pool: WorkerPool = .shared, in system: any FileSystem = PosixFileSystem()
+  ) throws(FormatError) {
+    let offsets = tensors.map(\.offset)
+    try writeAtomically(path, in: system, failure: { FormatError($0) }) { (file) throws(FormatError) in
+      try io { () throws(FileError) in try file.write(head, at: 0) }
+      try unsafe SourceReader(tensors.map(\.entry), on: pool).read(expecting: tensors.map(\.hash)) {
+        (index, offset, bytes) throws(FormatError) in
+        let place = offsets[index] + UInt64(offset)
+        try io { () throws(FileError) in try unsafe file.write(bytes, at: place) }
+      }
+    }
+  }
+
   /// Writes tensors with a head of our own: widest elements first, then by name, so that each is aligned to
   /// its element and the first to 64 bytes.
   ///

@@ -6,46 +6,71 @@ import LMoEFormat
 /// The command `lmoe-tool add`.
 struct Add: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Add PEFT adapters to a bundle as experts.",
-    discussion: "Only the new experts are written; the change takes effect at once and as a whole.")
+    abstract: "Add PEFT adapters, or experts of other bundles, to a bundle.",
+    discussion: """
+      Only the new experts are written; the change takes effect at once and as a whole.
+
+      NAME=DIR takes a PEFT adapter. NAME=FILE#EXPERT copies an expert of a bundle: its weights as they are \
+      stored there, whatever --codec says, its files and its card. It keeps its id, unless that is taken here. \
+      It must have been trained on this bundle's base, which its card tells.
+      """)
 
   @Argument(help: "The bundle.", completion: .file(extensions: ["lmoe"]))
   var file: String
 
-  @Argument(help: ArgumentHelp("Names and directories of the experts.", valueName: "name=dir"))
+  @Argument(help: ArgumentHelp("Names of the experts, and where each comes from.", valueName: "name=source"))
   var experts: [ExpertArgument]
 
   @Option(name: .long, help: "How tensors are stored: planes is smaller, raw runs from the memory map.")
   var codec = CodecPolicy.planes
 
+  @Flag(
+    name: .long,
+    help: "Take experts of another base, where names and shapes fit; they are recorded as mismatched.")
+  var allowBaseMismatch = false
+
   @OptionGroup var write: WriteOptions
   @OptionGroup var report: ReportOptions
 
   func validate() throws {
-    if experts.isEmpty { throw ValidationError("Name at least one expert, as NAME=DIR.") }
+    if experts.isEmpty { throw ValidationError("Name at least one expert, as NAME=DIR or NAME=FILE#EXPERT.") }
   }
 
   func run() throws {
-    var adapters: [(name: String, adapter: PEFTAdapter)] = []
+    var sources: [(name: String, source: ExpertSource)] = []
     for item in experts {
       try requireExpertName(item.name)
-      let adapter = try PEFTAdapter(path: item.directory)
-      noteLeftOut(item.directory, adapter.leftOut)
-      noteUnknownKeys(item.directory, "adapter_config.json", adapter.unknownKeys)
-      adapters.append((item.name, adapter))
+      let source = try ExpertSource(item.directory)
+      if case .adapter(let adapter) = source {
+        noteLeftOut(item.directory, adapter.leftOut)
+        noteUnknownKeys(item.directory, "adapter_config.json", adapter.unknownKeys)
+      }
+      sources.append((item.name, source))
     }
-    let total = adapters.flatMap(\.adapter.file.tensors).reduce(UInt64(0)) { $0 + UInt64($1.type.rawBytes) }
-    let progress = ProgressBar("add", total: total)
+    let progress = ProgressBar("add", total: sources.reduce(0) { $0 + $1.source.rawBytes })
     let writer = try BundleWriter(
       appendingTo: file, options: write.writerOptions(codec: codec, progress: progress))
     defer { progress.finish() }
     let base = try writer.baseDescription()
-    for (name, adapter) in adapters {
-      note(adapter.path, try writer.addExpert(adapter, named: name, on: base).notes)
+    var mismatched: [StoredExpert] = []
+    for (name, source) in sources {
+      switch source {
+      case .adapter(let adapter):
+        note(adapter.path, try writer.addExpert(adapter, named: name, on: base).notes)
+      case .stored(let expert):
+        let added = try writer.addExpert(copying: expert, named: name, allowsMismatch: allowBaseMismatch)
+        if added.isMismatched { mismatched.append(expert) }
+      }
     }
-    let names = adapters.map { "expert/" + $0.name }
-    let written = try writer.commit(note: "add " + names.joined(separator: ", "))
+    let names = sources.map { "expert/" + $0.name }
+    let notes = sources.map { "expert/\($0.name)\($0.source.origin)" }
+    let written = try writer.commit(note: "add " + notes.joined(separator: ", "))
     progress.finish()
+    for case (_, .adapter(let adapter)) in sources { noteOtherBaseName(adapter, importedFrom: base.name) }
+    for expert in mismatched {
+      Terminal.complain(
+        "Note: \(expert.path.printable) was trained on another base; it is recorded as mismatched.")
+    }
     report.printChange(file, writer, written: written, "added \(names.joined(separator: ", "))")
   }
 }

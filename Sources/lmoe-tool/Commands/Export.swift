@@ -6,43 +6,107 @@ import LMoEFormat
 /// The command `lmoe-tool export`.
 struct Export: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Write the base or an expert out as the directory it came from.",
-    discussion: "Files that were not changed come back byte for byte.")
+    abstract: "Write the base, an expert or a part of the bundle out.",
+    discussion: """
+      hf and peft write the directory that the base or the expert came from; files that were not changed come \
+      back byte for byte. lmoe writes another bundle, with all experts or those named, and the gates, less what \
+      they say of experts left behind. Weights go over as they are stored; history stays behind.
+
+      With --no-base the new bundle has the base's names, shapes, hashes, configuration and tokenizer, and not \
+      its weights. --base names the checkpoint or bundle that has them, for --to hf, or for --to lmoe to take \
+      them in again; every tensor's hash is checked.
+      """)
 
   /// What to write.
-  enum Format: String, CaseIterable, ExpressibleByArgument { case hf, peft }
+  enum Format: String, CaseIterable, ExpressibleByArgument { case hf, peft, lmoe }
 
   @Argument(help: "The bundle.", completion: .file(extensions: ["lmoe"]))
   var file: String
 
-  @Option(name: .long, help: "hf: the base as a Hugging Face checkpoint; peft: an expert as a PEFT adapter.")
+  @Option(
+    name: .long,
+    help:
+      "hf: the base as a Hugging Face checkpoint; peft: an expert as a PEFT adapter; lmoe: a bundle.")
   var to: Format
 
-  @Option(name: .long, help: "The expert to write, for --to peft.")
-  var expert: String?
+  @Option(
+    name: .long, help: "The expert to write, for --to peft; one of the experts, for --to lmoe (default: all)."
+  )
+  var expert: [String] = []
 
-  @Option(name: .shortAndLong, help: "The directory to make.", completion: .directory)
+  @Flag(name: .long, help: "Leave the base's weights out; its configuration and tokenizer travel along.")
+  var noBase = false
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Where the weights of a base are that is not in the file.", valueName: "dir|file"))
+  var base: String?
+
+  @Option(name: .shortAndLong, help: "The directory or file to make.", completion: .directory)
   var output: String
 
   @OptionGroup var read: ReadOptions
   @OptionGroup var report: ReportOptions
 
   func validate() throws {
-    if to == .peft && expert == nil { throw ValidationError("--to peft needs --expert NAME.") }
-    if to == .hf && expert != nil {
-      throw ValidationError("--to hf writes the base; --expert goes with --to peft.")
+    if to == .peft && expert.isEmpty { throw ValidationError("--to peft needs --expert NAME.") }
+    if to == .peft && expert.count > 1 { throw ValidationError("--to peft writes one expert.") }
+    if to == .hf && !expert.isEmpty {
+      throw ValidationError("--to hf writes the base; --expert goes with --to peft and --to lmoe.")
     }
+    if noBase && to != .lmoe { throw ValidationError("--no-base goes with --to lmoe.") }
+    if base != nil && to == .peft { throw ValidationError("--base goes with --to hf and --to lmoe.") }
+    if base != nil && noBase { throw ValidationError("--base and --no-base cannot be used together.") }
+    if output.isEmpty { throw ValidationError("--output needs a path.") }
   }
 
   func run() throws {
     let bundle = try Bundle(path: file, options: read.bundleOptions)
-    let bank = expert.map { "expert/" + $0 } ?? "base"
-    let written = try BundleExport(bundle).write(bank, to: output)
+    let resolved = try base.map { try ResolvedBase(bundle, at: $0) }
+    if let base, let resolved, resolved.holder === bundle {
+      Terminal.complain("Note: the base is in \(file.printable); \(base.printable) is not needed.")
+    }
+    if to == .lmoe { return try writeBundle(bundle, resolved) }
+    let bank = expert.first.map { "expert/" + $0 } ?? "base"
+    let written = try BundleExport(bundle, base: resolved).write(bank, to: output)
     report.print([
       "schema": 1, "path": .string(output), "bank": .string(bank),
       "files": .array(written.map(JSON.string)),
     ]) {
       Terminal.print("\(output.printable): \(bank.printable), \(written.count) files")
+    }
+  }
+
+  private func writeBundle(_ bundle: Bundle, _ resolved: ResolvedBase?) throws {
+    let system = PosixFileSystem()
+    func requireFree() throws {
+      if system.kind(output) != nil { throw FormatError(.alreadyExists, path: output) }
+    }
+    try requireFree()
+    var subset = BundleSubset()
+    subset.experts = expert.isEmpty ? nil : expert
+    if noBase { subset.base = .withoutWeights }
+    if let resolved { subset.base = .embedded(resolved) }
+    let progress = ProgressBar("export", total: bundle.banks.reduce(0) { $0 + $1.logicalBytes })
+    defer { progress.finish() }
+    let writer = try BundleWriter(
+      creating: output, options: WriteOptions.defaults.writerOptions(progress: progress), in: system)
+    defer { writer.abort() }
+    try subset.write(bundle, to: writer)
+    // Somebody else may have made the file meanwhile.
+    try requireFree()
+    try writer.commit(note: "export from \(Import.lastComponent(file))")
+    progress.finish()
+    let made = try Bundle(path: output)
+    report.print([
+      "schema": 1, "path": .string(output), "generation": .integer(made.generation),
+      "file_bytes": .integer(made.fileBytes), "banks": .array(made.banks.map { .string($0.name) }),
+    ]) {
+      let count = made.banks(ofKind: "expert").count
+      let base = made.root.bank("base").map { $0.isExternal ? "base without weights" : "base" } ?? "no base"
+      Terminal.print(
+        "\(output.printable): \(formatted(bytes: made.fileBytes)), \(base) and \(count) "
+          + "expert\(count == 1 ? "" : "s")")
     }
   }
 }

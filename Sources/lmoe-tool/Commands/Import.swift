@@ -93,6 +93,7 @@ struct Import: ParsableCommand {
       throw error
     }
     progress.finish()
+    for item in adapters { noteOtherBaseName(item.adapter, importedFrom: base) }
     let bundle = try Bundle(path: output)
     report.print([
       "schema": 1, "path": .string(output), "generation": .integer(bundle.generation),

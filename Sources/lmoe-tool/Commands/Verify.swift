@@ -1,5 +1,6 @@
 import ArgumentParser
 import LMoECore
+import LMoEExperts
 import LMoEFormat
 
 /// The command `lmoe-tool verify`.
@@ -9,6 +10,9 @@ struct Verify: ParsableCommand {
     discussion: """
       Compares the hash of every stored chunk, manifest and card. With --full every tensor is decoded too and \
       its content hash compared. Exit status 1 if anything is damaged. The hashes detect damage, not forgery.
+
+      With --against-base the base is also compared with that of a checkpoint, which is read and hashed, or of \
+      another bundle: every tensor's name, type and content. Exit status 1 if it is not the same.
       """)
 
   @Argument(help: "The bundle.", completion: .file(extensions: ["lmoe"]))
@@ -17,11 +21,19 @@ struct Verify: ParsableCommand {
   @Flag(name: .long, help: "Decode everything and compare the content hashes too.")
   var full = false
 
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Compare the base with that of a checkpoint or bundle.", valueName: "dir|file"))
+  var againstBase: String?
+
   @OptionGroup var read: ReadOptions
   @OptionGroup var report: ReportOptions
 
   func run() throws {
+    // What is not there should be news before the file is read.
+    let other = try againstBase.map { try OtherBase($0) }
     guard let bundle = try open() else { throw ExitCode.failure }
+    if other != nil, bundle.root.bank("base") == nil { throw ExpertError(.noBase, path: file) }
     let total = bundle.banks.reduce(UInt64(0)) { $0 + (full ? $1.logicalBytes : $1.storedBytes) }
     let progress = ProgressBar("verify", total: total)
     let checked = Guarded<UInt64>(0)
@@ -31,14 +43,8 @@ struct Verify: ParsableCommand {
     }
     progress.finish()
     let bytes = checked.withValue { $0 }
-    report.print([
-      "schema": 1, "path": .string(file), "ok": .bool(damage.isEmpty && bundle.successor == nil),
-      "generation": .integer(bundle.generation), "recovered": .bool(bundle.isRecovered),
-      "checked_bytes": .integer(bytes),
-      "damaged_copies": .integer(bundle.damagedCopies),
-      "successor": bundle.successor.map { .integer($0) } ?? .null,
-      "damage": .array(damage.map(Self.json)),
-    ]) {
+    let comparison = damage.isEmpty ? try other?.compare(with: bundle) : nil
+    report.print(json(bundle, damage, checked: bytes, comparison.flatMap { other?.json($0) })) {
       for error in damage { Terminal.print("\(error)") }
       if bundle.damagedCopies > 0 {
         Terminal.print(
@@ -56,8 +62,30 @@ struct Verify: ParsableCommand {
           "\(file.printable): \(bundle.isRecovered ? "recovered generation \(bundle.generation) is " : "")whole; \(bundle.banks.count) banks, \(entries) tensors, "
             + "\(formatted(bytes: bytes)) checked\(full ? " and decoded" : "")")
       }
+      if let other, let comparison {
+        for line in other.lines(comparison) { Terminal.print(line) }
+      } else if let other = againstBase {
+        Terminal.print("\(file.printable): not compared with \(other.printable), for it is damaged")
+      }
     }
-    if !damage.isEmpty || bundle.successor != nil { throw ExitCode.failure }
+    if !damage.isEmpty || bundle.successor != nil || comparison?.verdict == .different {
+      throw ExitCode.failure
+    }
+  }
+
+  private func json(
+    _ bundle: Bundle, _ damage: [FormatError], checked bytes: UInt64, _ againstBase: JSON?
+  ) -> JSON {
+    var members: [(String, JSON)] = [
+      ("schema", 1), ("path", .string(file)), ("ok", .bool(damage.isEmpty && bundle.successor == nil)),
+      ("generation", .integer(bundle.generation)), ("recovered", .bool(bundle.isRecovered)),
+      ("checked_bytes", .integer(bytes)), ("damaged_copies", .integer(bundle.damagedCopies)),
+      ("successor", bundle.successor.map { .integer($0) } ?? .null),
+      ("damage", .array(damage.map(Self.json))),
+    ]
+    // The base of a damaged file is not compared.
+    if self.againstBase != nil { members.append(("against_base", againstBase ?? .null)) }
+    return .object(members)
   }
 
   /// The bundle, or nil if it is too damaged to open, which is then reported.

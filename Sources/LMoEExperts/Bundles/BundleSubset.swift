@@ -1,0 +1,101 @@
+import LMoECore
+public import LMoEFormat
+
+/// Copies a part of a bundle to a new one: all experts or some, the base with its weights or without them.
+///
+/// Chunks go over as they are stored, banks keep their ids, cards and documents, and banks of kinds that this
+/// tool does not know are carried along. There is no history.
+public struct BundleSubset: Sendable {
+  /// What becomes of the base.
+  public enum Base: Sendable {
+    /// It stays as it is, embedded or external.
+    case asIs
+    /// Names, types, hashes and documents, and no weights.
+    case withoutWeights
+    /// With weights that are elsewhere.
+    case embedded(ResolvedBase)
+  }
+
+  /// The names of the experts to copy; nil for all.
+  public var experts: [String]?
+  /// What becomes of the base.
+  public var base = Base.asIs
+
+  /// Copies all.
+  public init() {}
+
+  /// Copies the part of `bundle` to `writer`, which is then ready to commit.
+  ///
+  /// - Throws: `no-such-bank` for an expert that is not there, `ExpertError` with `other-base`, any damage found
+  ///   on the way.
+  public func write(_ bundle: Bundle, to writer: BundleWriter) throws {
+    for name in experts ?? [] { _ = try bundle.bank("expert/" + name) }
+    let dropped = bundle.banks.filter { !isWanted($0) }
+    let missing = GateSubset(without: Set(dropped.map(\.id)))
+    for bank in bundle.banks where isWanted(bank) {
+      let card = try bundle.card(of: bank)
+      switch (bank.kind, base) {
+      case ("base", .embedded(let resolved)): try writeBase(bank, of: bundle, from: resolved, to: writer)
+      case ("gate", _) where !dropped.isEmpty:
+        try writer.addBank(
+          bank.name, id: bank.id, card: card.map(missing.card),
+          entries: try bundle.entriesToCopy(of: bank).filter(missing.keeps), isExternal: bank.isExternal)
+      default:
+        var isExternal = bank.isExternal
+        if case .withoutWeights = base, bank.kind == "base" { isExternal = true }
+        try writer.addBank(
+          bank.name, id: bank.id, card: card, entries: try bundle.entriesToCopy(of: bank),
+          isExternal: isExternal)
+      }
+    }
+  }
+
+  private func isWanted(_ bank: BankEntry) -> Bool {
+    guard bank.kind == "expert", let experts else { return true }
+    return experts.contains { $0.hasSameBytes(as: bank.shortName) }
+  }
+
+  private func writeBase(
+    _ bank: BankEntry, of bundle: Bundle, from base: ResolvedBase, to writer: BundleWriter
+  ) throws {
+    let documents = try bundle.entriesToCopy(of: bank).filter { $0.class == .document }
+    let written = try writer.addBank(
+      bank.name, id: bank.id, card: try bundle.card(of: bank),
+      entries: base.tensors.indices.map(base.newEntry) + documents)
+    guard written.contentID != bank.contentID else { return }
+    // Something was not what the bundle says: read again, to name it.
+    try base.verify()
+    throw FormatError(.contentMismatch, path: base.path, bank: bank.name)
+  }
+}
+
+/// What is left of a gate without some experts.
+struct GateSubset {
+  private let dropped: Set<Bits128>
+
+  /// A gate without the experts of these ids.
+  ///
+  /// Rows of other ids stay, whether the bundle has such an expert or not.
+  init(without dropped: Set<Bits128>) { self.dropped = dropped }
+
+  /// The card without their rows.
+  func card(_ card: JSON) -> JSON {
+    guard var object = card.object else { return card }
+    for list in ["members", "weights"] {
+      guard let rows = object[list]?.array else { continue }
+      object[list] = .array(rows.filter { !isDropped($0["expert"]?.string) })
+    }
+    return .object(object)
+  }
+
+  /// Whether an entry is no tensor of theirs (`<expert id>/<instance>`).
+  func keeps(_ entry: NewEntry) -> Bool {
+    guard entry.class == .tensor else { return true }
+    let id = String(decoding: entry.name.utf8.prefix { $0 != UInt8(ascii: "/") }, as: UTF8.self)
+    return id.utf8.count == entry.name.utf8.count || !isDropped(id)
+  }
+
+  private func isDropped(_ id: String?) -> Bool {
+    id.flatMap(Bits128.init(hexadecimal:)).map(dropped.contains) ?? false
+  }
+}
