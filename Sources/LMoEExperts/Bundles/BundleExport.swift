@@ -25,8 +25,52 @@ public struct BundleExport: Sendable {
   /// - Throws: `ExpertError`, `FormatError`; nothing is left at `path` then.
   @discardableResult public func write(_ name: String, to path: String) throws -> [String] {
     let bank = try bundle.bank(name)
-    let manifest = try bundle.manifest(of: bank)
     if bank.isExternal, base == nil { throw FormatError(.external, path: bundle.path, bank: bank.name) }
+    return try making(path) { made, directory in try writeOriginals(bank, directory, &made) }
+  }
+
+  /// Writes the expert `name` to the new directory `path` as a PEFT adapter made from its card, whatever files
+  /// it came from.
+  ///
+  /// - Returns: The names of the files written, and what the user should know.
+  /// - Throws: `ExpertError`, `FormatError`; nothing is left at `path` then.
+  @discardableResult public func writeAdapter(
+    _ name: String, to path: String
+  ) throws -> (files: [String], notes: [String]) {
+    let bank = try bundle.bank("expert/" + name)
+    let manifest = try bundle.manifest(of: bank)
+    let writer = try PEFTWriter(card: try bundle.card(of: bank), path: bundle.path, expert: name)
+    let layers = try? bundle.baseDescription().model.layerCount
+    let configuration = try writer.configuration(layers: layers)
+    let copies = writer.copies
+    let files = try making(path) { made, directory in
+      try writeAtomically(
+        try made.place(PEFTAdapter.configurationName, in: directory, of: bundle.path), in: system,
+        failure: { $0 }
+      ) { (file) throws(FileError) in try file.write(Array(configuration.utf8), at: 0) }
+      try SafetensorsWriter.write(
+        try made.place(PEFTAdapter.weights, in: directory, of: bundle.path),
+        tensors: manifest.tensors.filter { !copies.contains(ByteKey($0.name)) }.map {
+          NewEntry(tensor: $0.name, type: $0.type, source: bundle.source(of: $0))
+        }, metadata: [("format", "pt")], in: system)
+      return [PEFTAdapter.configurationName, PEFTAdapter.weights]
+    }
+    let notes =
+      writer.usesPatterns
+      ? ["its modules differ in rank or scaling, which PEFT reads and vLLM passes over"] : []
+    return (files, notes)
+  }
+
+  /// Whether the expert has the files it came from, so that they can be written again.
+  public func hasOriginals(_ name: String) throws -> Bool {
+    let manifest = try bundle.manifest(of: try bundle.bank("expert/" + name))
+    return manifest.document("safetensors/" + PEFTAdapter.weights) != nil
+  }
+
+  /// Makes a directory under a temporary name, has `body` fill it, and gives it its name.
+  private func making(
+    _ path: String, _ body: (inout MadeFiles, String) throws -> [String]
+  ) throws -> [String] {
     if system.kind(path) != nil { throw ExpertError(.outputExists, path: path) }
     var trimmed = path
     while trimmed.count > 1, trimmed.hasSuffix("/") { trimmed.removeLast() }
@@ -36,34 +80,7 @@ public struct BundleExport: Sendable {
     defer { TemporaryFiles.ended(temporary) }
     do {
       try made.directory(temporary)
-      var written: [String] = []
-      var unplaced = Set(manifest.tensors.map { ByteKey($0.name) })
-      for document in manifest.documents {
-        // By bytes: "/" and a combining mark are one character.
-        guard let slash = document.name.utf8.firstIndex(of: UInt8(ascii: "/")) else { continue }
-        let kind = document.name[..<slash]
-        let relative = String(decoding: document.name.utf8[slash...].dropFirst(), as: UTF8.self)
-        switch kind {
-        case "files":
-          let target = try made.place(relative, in: temporary, of: bundle.path)
-          let bytes = try bundle.bytes(of: document, in: bank, on: pool)
-          try writeAtomically(target, in: system, failure: { $0 }) { (file) throws(FileError) in
-            try file.write(bytes, at: 0)
-          }
-        case "safetensors":
-          let target = try made.place(relative, in: temporary, of: bundle.path)
-          let head = try bundle.bytes(of: document, in: bank, on: pool)
-          let names = try self.names(of: relative, in: bank)
-          try writeWeights(target, head: head, names, bank, manifest, &unplaced)
-        default: continue
-        }
-        written.append(relative)
-      }
-      if let missing = unplaced.min() {
-        throw ExpertError(
-          .notExportable, path: bundle.path, name: missing.text,
-          found: "the heads of the original files do not list it")
-      }
+      let written = try body(&made, temporary)
       try system.rename(temporary, to: trimmed)
       try system.syncDirectory(of: trimmed)
       return written
@@ -71,6 +88,41 @@ public struct BundleExport: Sendable {
       made.removeAll()
       throw error
     }
+  }
+
+  private func writeOriginals(
+    _ bank: BankEntry, _ directory: String, _ made: inout MadeFiles
+  ) throws -> [String] {
+    let manifest = try bundle.manifest(of: bank)
+    var written: [String] = []
+    var unplaced = Set(manifest.tensors.map { ByteKey($0.name) })
+    for document in manifest.documents {
+      // By bytes: "/" and a combining mark are one character.
+      guard let slash = document.name.utf8.firstIndex(of: UInt8(ascii: "/")) else { continue }
+      let kind = document.name[..<slash]
+      let relative = String(decoding: document.name.utf8[slash...].dropFirst(), as: UTF8.self)
+      switch kind {
+      case "files":
+        let target = try made.place(relative, in: directory, of: bundle.path)
+        let bytes = try bundle.bytes(of: document, in: bank, on: pool)
+        try writeAtomically(target, in: system, failure: { $0 }) { (file) throws(FileError) in
+          try file.write(bytes, at: 0)
+        }
+      case "safetensors":
+        let target = try made.place(relative, in: directory, of: bundle.path)
+        let head = try bundle.bytes(of: document, in: bank, on: pool)
+        let names = try self.names(of: relative, in: bank)
+        try writeWeights(target, head: head, names, bank, manifest, &unplaced)
+      default: continue
+      }
+      written.append(relative)
+    }
+    if let missing = unplaced.min() {
+      throw ExpertError(
+        .notExportable, path: bundle.path, name: missing.text,
+        found: "the heads of the original files do not list it")
+    }
+    return written
   }
 
   /// The bank's names of tensors that go by another in the file.
@@ -114,46 +166,5 @@ public struct BundleExport: Sendable {
     try base.checkingValues {
       try SafetensorsWriter.write(target, head: head, checked: elsewhere, on: pool, in: system)
     }
-  }
-}
-
-/// The files and directories an export has made so far, to take them back.
-private struct MadeFiles {
-  private let system: any FileSystem
-  private var files: [String] = []
-  private var directories: [String] = []
-
-  init(_ system: any FileSystem) { self.system = system }
-
-  mutating func directory(_ path: String) throws {
-    try system.makeDirectory(path)
-    directories.append(path)
-  }
-
-  /// The path for a file, its directories made.
-  ///
-  /// A name from a bundle is not trusted.
-  mutating func place(_ relative: String, in root: String, of bundle: String) throws -> String {
-    let parts = relative.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
-      .map { String(decoding: $0, as: UTF8.self) }
-    guard !relative.isEmpty, !parts.contains(where: { $0.isEmpty || $0 == "." || $0 == ".." }) else {
-      throw ExpertError(.notExportable, path: bundle, name: relative, found: "it is not a relative path")
-    }
-    var path = root
-    for part in parts.dropLast() {
-      path += "/" + part
-      if system.kind(path) == nil { try directory(path) }
-    }
-    path = root + "/" + relative
-    guard system.kind(path) == nil, !files.contains(where: { $0.hasSameBytes(as: path) }) else {
-      throw ExpertError(.notExportable, path: bundle, name: relative, found: "two files of that name")
-    }
-    files.append(path)
-    return path
-  }
-
-  func removeAll() {
-    for file in files { try? system.remove(file) }
-    for directory in directories.reversed() { try? system.removeDirectory(directory) }
   }
 }
