@@ -33,7 +33,9 @@ struct Inspect: ParsableCommand {
   @Flag(name: .long, help: "List every tensor.")
   var tensors = false
 
-  @Option(name: .long, help: ArgumentHelp("Show one tensor and what its values are like.", valueName: "name"))
+  @Option(
+    name: .long, help: ArgumentHelp("Show one tensor and what its values are like.", valueName: "name"),
+    completion: Completions.tensors)
   var tensor: String?
 
   @OptionGroup var read: ReadOptions
