@@ -96,7 +96,7 @@ import Testing
     Damage(testDescription: "an index that lists nothing", code: .staleShard, name: shard(1)) {
       try edit($0 + "/" + index) { $0["weight_map"] = [:] }
     },
-    Damage(testDescription: "other weights only", code: .noWeights) { path in
+    Damage(testDescription: "other weights only", code: .pickledWeights, name: "pytorch_model.bin") { path in
       for number in 1...4 { try FileManager.default.removeItem(atPath: path + "/" + shard(number)) }
       try FileManager.default.moveItem(atPath: path + "/" + index, toPath: path + "/pytorch_model.bin")
     },

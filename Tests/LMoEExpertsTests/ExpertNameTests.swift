@@ -35,7 +35,7 @@ import Testing
     let writer = try BundleWriter(creating: scratch.path("empty.lmoe"))
     try writer.commit(note: "nothing")
     let again = try BundleWriter(appendingTo: scratch.path("empty.lmoe"))
-    let error = #expect(throws: ExpertError.self) { _ = try again.baseShapes() }
+    let error = #expect(throws: ExpertError.self) { _ = try again.baseDescription() }
     #expect(error?.code == .noBase)
   }
 }

@@ -51,7 +51,7 @@ import Testing
       Self.modules.flatMap { factors($0) }, [("lora_alpha", 1), ("alpha_pattern", .object(patterns))])
     let groups = try PEFTAdapter(path: path).groups
     return Dictionary(
-      uniqueKeysWithValues: groups.flatMap { group in group.targets.map { ($0, group.alpha) } })
+      uniqueKeysWithValues: groups.flatMap { group in group.targets.map { ($0, group.numbers.alpha) } })
   }
 
   @Test(arguments: matches) func `keys and modules`(key: String, modules: Set<String>) throws {
@@ -83,18 +83,15 @@ import Testing
       let groups = try PEFTAdapter(path: path).groups
       for (module, rank, alpha) in [("a.q", 2, 18.0), ("a.v", 4, 18.0), ("b.q", 2, 5.0), ("b.k", 9, 18.0)] {
         let group = try #require(groups.first { $0.targets.contains(module) })
-        #expect(group.rank == rank && group.alpha == alpha)
+        #expect(group.numbers.rank == rank && group.numbers.alpha == alpha)
         let divisor = root == 1 ? Double(rank) : Double(rank).squareRoot()
-        #expect(abs(group.scaling - alpha / divisor) < 1e-12, "\(module)")
+        #expect(abs(group.numbers.scaling - alpha / divisor) < 1e-12, "\(module)")
       }
     }
   }
 
-  @Test(arguments: [
-    "", "^", "q.*", "[qv]", "q|v", "q$", "a\\.b", "(q)", "layers.\\d", "q+", "a^b", "^^q", "é", "q proj",
-    "a-b", "q?",
-  ])
-  func `other regular expressions are refused`(key: String) throws {
+  @Test(arguments: ["(?!q)v", "(?<=a)q", "(q)\\1", "q(", "[q", "(?i)q", String(repeating: "q", count: 4097)])
+  func `what no finite automaton can tell, or Python refuses, is refused`(key: String) throws {
     let scratch = try Scratch()
     for pattern in ["rank_pattern", "alpha_pattern"] {
       let path = try scratch.adapter(factors("q"), [(pattern, .object([(key, 1 as JSON)]))])

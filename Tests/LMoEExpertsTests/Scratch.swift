@@ -54,14 +54,10 @@ final class Scratch {
     let file = path("\(UUID()).lmoe")
     let checkpoint = try HFCheckpoint(path: base)
     let writer = try BundleWriter(creating: file, options: options)
-    let bank = try writer.addBase(checkpoint, embeds: embeds)
+    let description = try writer.addBase(checkpoint, try checkpoint.resolved(), embeds: embeds)
     for directory in experts {
       try writer.addExpert(
-        try PEFTAdapter(path: directory), named: URL(filePath: directory).lastPathComponent,
-        baseShape: { name in
-          checkpoint.tensors.first { $0.tensor.name.hasSameBytes(as: name) }?.tensor.type.shape
-        },
-        baseSourceID: bank.contentID.description)
+        try PEFTAdapter(path: directory), named: URL(filePath: directory).lastPathComponent, on: description)
     }
     try writer.commit(note: "test")
     return try Bundle(path: file)

@@ -35,8 +35,8 @@ import Testing
     ("add zeros x=@/adapters/math", 3, "zeros is not an .lmoe bundle"),
     ("inspect d", 3, "d has no config.json; point at the directory that save_pretrained wrote"),
     (
-      "inspect @/adapters/dora", 3,
-      "@/adapters/dora/adapter_config.json: \"use_dora\" is true, which this tool cannot represent yet; merge the adapter into its base and extract a plain LoRA"
+      "inspect @/adapters/vera", 3,
+      "@/adapters/vera/adapter_config.json: \"peft_type\" is \"VERA\", which this tool cannot represent; only LORA adapters can be imported"
     ),
     (
       "inspect @/safetensors/attacks/hole_between.safetensors", 3,
@@ -71,8 +71,8 @@ import Testing
     ),
     ("import --base missing -o n.lmoe", 74, "cannot open missing: no such file or directory"),
     (
-      "import --base @/tiny-llama-sharded --expert x=@/adapters/embed -o n.lmoe", 3,
-      "@/adapters/embed/adapter_model.safetensors: the tensor \"base_model.model.model.embed_tokens.lora_embedding_A\" is not a LoRA factor this tool knows; nothing was imported"
+      "import --base @/tiny-llama --expert x=@/adapters/allbias-tensors -o n.lmoe", 3,
+      "@/adapters/allbias-tensors/adapter_model.safetensors: the adapter brings the tensor \"base_model.model.model.layers.0.self_attn.k_proj.bias\", and the base has no model.layers.0.self_attn.k_proj.bias (the base's layers have no bias); it was trained on another base"
     ),
     ("compact a.lmoe -o d", 3, "d already exists; choose another name or remove it"),
   ]
@@ -89,7 +89,7 @@ import Testing
   }
 
   @Test(arguments: [
-    "bogus", "import", "import --base x", "add a.lmoe", "add a.lmoe foo", "add a.lmoe =x", "add a.lmoe x=",
+    "import", "import --base x", "add a.lmoe", "add a.lmoe foo", "add a.lmoe =x", "add a.lmoe x=",
     "remove a.lmoe",
     "restore a.lmoe", "restore a.lmoe --generation x", "export a.lmoe --to peft -o e",
     "export a.lmoe --to hf --expert math -o e",
@@ -100,6 +100,12 @@ import Testing
     let output = try tool.run(arguments.split(separator: " ").map(String.init))
     #expect(output.status == 64)
     #expect(output.err.hasPrefix("Error: ") && output.err.contains("Usage: lmoe-tool") && output.out == "")
+  }
+
+  @Test func `a command that does not exist`() throws {
+    let output = try tool.run("bogus")
+    #expect(output.status == 64 && output.out == "")
+    #expect(output.err.hasPrefix("Error: there is no command \"bogus\"") && output.err.contains("--help"))
   }
 
   @Test func `a truncated file and the way out`() throws {

@@ -83,8 +83,8 @@ import Testing
     let base = json["base"]
     #expect(
       keys(base) == [
-        "architecture", "parameters", "content_id", "source_id", "dtypes", "stored_bytes", "raw_bytes",
-        "external",
+        "name", "architecture", "parameters", "model", "text", "content_id", "source_id", "dtypes",
+        "stored_bytes", "raw_bytes", "external",
       ])
     #expect(base?["architecture"] == "LlamaForCausalLM" && base?["parameters"] == 149952)
     #expect(base?["dtypes"] == ["BF16": 149952] && base?["raw_bytes"] == 299904 && base?["external"] == false)
@@ -94,8 +94,7 @@ import Testing
     #expect(
       keys(math) == [
         "name", "id", "kind", "ranks", "alpha", "targets", "parameters", "stored_bytes", "raw_bytes",
-        "content_id",
-        "base",
+        "content_id", "base", "norm", "share",
       ])
     #expect(math["name"] == "math" && math["kind"] == "lora" && math["ranks"] == [8] && math["alpha"] == [16])
     #expect(
@@ -139,7 +138,7 @@ import Testing
     try tool.succeed("verify", "tiny.lmoe", "--full")
     try tool.succeed("add", "tiny.lmoe", "verse=\(Tool.adapter("verse"))")
     let output = try tool.run("export", "tiny.lmoe", "--to", "hf", "-o", "out")
-    #expect(output.status == 3 && output.err.hasSuffix("the bundle was made with --no-embed-base\n"))
+    #expect(output.status == 3 && output.err.hasSuffix("that has them with --base\n"))
     #expect(try tool.names() == ["tiny.lmoe"])
   }
 
