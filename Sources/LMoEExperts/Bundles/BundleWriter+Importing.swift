@@ -80,38 +80,6 @@ extension BundleWriter {
   }
 }
 
-extension LoRAExpert {
-  /// Finds out which whole tensors are copies of the base's own: PEFT saves the embedding along when it is
-  /// adapted.
-  mutating func compare(with base: BaseDescription) throws(FormatError) {
-    for index in replacements.indices {
-      let replacement = replacements[index]
-      guard let stored = base.names.stored(replacement.tensor), let entry = base.entries[ByteKey(stored)],
-        let placed = tensors.first(where: { $0.name.hasSameBytes(as: replacement.with) }),
-        placed.tensor.type == entry.type
-      else { continue }
-      let hash = try adapter.file.source(of: placed.tensor).hash(count: entry.type.rawBytes)
-      replacements[index].isSame = hash == entry.hash
-    }
-  }
-}
-
-extension ByteSource {
-  /// XXH3-128 of the first `count` bytes.
-  func hash(count: Int) throws(FormatError) -> Bits128 {
-    let hash = StreamingHash()
-    let buffer = RawBuffer(count: 1 << 20)
-    var offset = 0
-    while offset < count {
-      let part = unsafe buffer.prefix(min(1 << 20, count - offset))
-      try unsafe read(into: part, at: UInt64(offset))
-      unsafe hash.update(UnsafeRawBufferPointer(part))
-      offset += part.count
-    }
-    return hash.digest
-  }
-}
-
 /// Makes sure that `name` can be typed: it stands in `NAME=DIR`, `FILE#NAME` and lists.
 ///
 /// - Throws: `ExpertError` with `invalid-name`.

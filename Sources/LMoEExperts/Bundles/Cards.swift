@@ -99,8 +99,11 @@ enum Cards {
     "members": "all",
   ]
 
-  /// Six digits: a norm is for people.
-  static func rounded(_ value: Double) -> JSON { .double(Double(Float(value))) }
+  /// Seven digits: a norm is for people.
+  static func rounded(_ value: Double) -> JSON {
+    let short = Float(value)
+    return short.isFinite ? .number(JSONNumber(text: "\(short)")) : .double(value)
+  }
 
   private static func dtypes(_ tensors: [SafetensorsTensor]) -> JSON {
     var counts: [(String, JSON)] = []

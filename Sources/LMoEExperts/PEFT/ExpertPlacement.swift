@@ -150,7 +150,7 @@ struct ExpertPlacement {
   mutating func checkCompleteness() throws {
     let targets = configuration.targets
     if let what = targets.unknownPattern {
-      notes.append("its target_modules cannot be compared with its tensors (\(what))")
+      notes.append("its target_modules cannot be compared with its tensors: the pattern has \(what)")
       return
     }
     let present = Set(adapter.modules.map { ByteKey($0.name) })

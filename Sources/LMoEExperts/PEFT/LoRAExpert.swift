@@ -10,7 +10,7 @@ public struct LoRAExpert: Sendable {
     public let tensor: String
     /// The expert's tensor.
     public let with: String
-    /// Whether both have the same bytes, so that nothing is replaced.
+    /// Whether both hold the same values, so that nothing is replaced.
     public internal(set) var isSame: Bool
   }
 

@@ -73,12 +73,19 @@ struct PEFTConfiguration: Sendable {
   ) throws -> [(ModulePattern, JSON)] {
     guard let object = try reader.object(key) else { return [] }
     guard object.members.count <= 4096 else { throw reader.invalid("\(key) has more than 4,096 keys") }
+    var size = 0
     return try object.members.map { member in
       do throws(PatternError) {
-        return (try ModulePattern(suffixKey: member.key), member.value)
+        let pattern = try ModulePattern(suffixKey: member.key)
+        size += pattern.size
+        guard size <= 1_000_000 else {
+          throw PatternError(what: "too many steps with those before it", position: 0)
+        }
+        return (pattern, member.value)
       } catch {
         throw ExpertError(
-          .unsupportedPattern, path: reader.path, name: member.key, expected: key, found: error.what)
+          .unsupportedPattern, path: reader.path, name: member.key, expected: key,
+          found: "it has \(error.what)")
       }
     }
   }

@@ -13,6 +13,8 @@ struct ModulePattern: Sendable {
   static let maximumLength = 4096
 
   private let program: PatternProgram
+  /// A key of names and dots alone, which nearly all are: it is compared without the automaton.
+  private let plainKey: [UInt8]?
   /// Whether the whole name must match, or a beginning of it.
   private let isWhole: Bool
 
@@ -21,6 +23,7 @@ struct ModulePattern: Sendable {
     try Self.checkLength(pattern)
     var parser = PatternParser(pattern)
     program = try parser.program()
+    plainKey = nil
     isWhole = true
   }
 
@@ -36,6 +39,7 @@ struct ModulePattern: Sendable {
       let position = error.position - opening.unicodeScalars.count
       throw PatternError(what: error.what, position: min(max(position, 0), key.unicodeScalars.count))
     }
+    plainKey = key.utf8.allSatisfy(Self.isPlain) ? Array(key.utf8) : nil
     isWhole = false
   }
 
@@ -46,7 +50,32 @@ struct ModulePattern: Sendable {
 
   /// Whether the pattern matches `name`.
   func matches(_ name: String) -> Bool {
+    if let plainKey, name.utf8.allSatisfy(Self.isPlain) { return Self.ends(name, with: plainKey) }
+    return matchesByProgram(name)
+  }
+
+  /// The same, by the automaton alone.
+  func matchesByProgram(_ name: String) -> Bool {
     program.matches(Array(name.unicodeScalars), isWhole: isWhole)
+  }
+
+  /// Whether a byte means itself in a pattern, or, as a dot, any one of these.
+  private static func isPlain(_ byte: UInt8) -> Bool {
+    switch byte {
+    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+      UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), UInt8(ascii: "."):
+      true
+    default: false
+    }
+  }
+
+  /// Whether `name` is, or ends after a dot in, `key`, whose dots stand for any byte.
+  private static func ends(_ name: String, with key: [UInt8]) -> Bool {
+    let dot = UInt8(ascii: ".")
+    let name = Array(name.utf8)
+    let start = name.count - key.count
+    guard start == 0 || (start > 0 && name[start - 1] == dot) else { return false }
+    return zip(key, name[start...]).allSatisfy { $0 == dot || $0 == $1 }
   }
 
   private static func checkLength(_ pattern: String) throws(PatternError) {

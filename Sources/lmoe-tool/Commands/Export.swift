@@ -30,7 +30,8 @@ struct Export: ParsableCommand {
   var to: Format
 
   @Option(
-    name: .long, help: "The expert to write, for --to peft; one of the experts, for --to lmoe (default: all).",
+    name: .long,
+    help: "The expert to write, for --to peft; one of the experts, for --to lmoe (default: all).",
     completion: Completions.experts)
   var expert: [String] = []
 

@@ -1,0 +1,68 @@
+import LMoECore
+import LMoEFormat
+
+extension LoRAExpert {
+  /// Finds out which whole tensors are copies of the base's own: PEFT saves the embedding along when it is
+  /// adapted, in the dtype that the base was loaded in.
+  mutating func compare(with base: BaseDescription) throws(FormatError) {
+    for index in replacements.indices {
+      let replacement = replacements[index]
+      guard let stored = base.names.stored(replacement.tensor), let entry = base.entries[ByteKey(stored)],
+        let placed = tensors.first(where: { $0.name.hasSameBytes(as: replacement.with) }),
+        placed.tensor.type.shape == entry.type.shape
+      else { continue }
+      let source = adapter.file.source(of: placed.tensor)
+      let hash = try source.hash(of: placed.tensor.type, as: entry.type.dtype)
+      replacements[index].isSame = hash == entry.hash
+    }
+  }
+}
+
+extension ByteSource {
+  /// XXH3-128 of a tensor's raw bytes as those of another dtype; nil if its values do not survive that.
+  fileprivate func hash(of type: TensorType, as dtype: DType) throws(FormatError) -> Bits128? {
+    let hash = StreamingHash()
+    let buffer = RawBuffer(count: 1 << 20)
+    var offset = 0
+    while offset < type.rawBytes {
+      let part = unsafe buffer.prefix(min(1 << 20, type.rawBytes - offset))
+      try unsafe read(into: part, at: UInt64(offset))
+      let bytes = UnsafeRawBufferPointer(part)
+      if type.dtype == dtype {
+        unsafe hash.update(bytes)
+      } else {
+        guard let converted = unsafe Self.exactly(bytes, type.dtype, as: dtype) else { return nil }
+        hash.update(converted)
+      }
+      offset += part.count
+    }
+    return hash.digest
+  }
+
+  /// The values as BF16 or F32, if each is one: nothing is rounded.
+  private static func exactly(
+    _ bytes: UnsafeRawBufferPointer, _ from: DType, as to: DType
+  ) -> [UInt8]? {
+    // A rounded F64 would look exact.
+    guard from != .f64, let values = FloatValues(from), let width = from.elementBytes, to == .bf16 || to == .f32
+    else { return nil }
+    let count = bytes.count / width
+    let floats = unsafe [Float](unsafeUninitializedCapacity: count) { floats, filled in
+      unsafe values.convert(bytes, to: UnsafeMutableBufferPointer(rebasing: floats[..<count]))
+      filled = count
+    }
+    var result: [UInt8] = []
+    result.reserveCapacity(4 * count)
+    for float in floats {
+      let bits = float.bitPattern
+      if to == .bf16 {
+        guard bits & 0xFFFF == 0 else { return nil }
+        result.append(UInt8(truncatingIfNeeded: bits >> 16))
+        result.append(UInt8(truncatingIfNeeded: bits >> 24))
+      } else {
+        for shift in [0, 8, 16, 24] as [UInt32] { result.append(UInt8(truncatingIfNeeded: bits >> shift)) }
+      }
+    }
+    return result
+  }
+}
