@@ -141,4 +141,7 @@ void lmoe_remove_temporaries_on_signals(void) {
   sigaction(SIGINT, &action, 0);
   sigaction(SIGTERM, &action, 0);
   sigaction(SIGHUP, &action, 0);
+  // Beyond a limit on file sizes a write then fails, and ends in a sentence.
+  action.sa_handler = SIG_IGN;
+  sigaction(SIGXFSZ, &action, 0);
 }

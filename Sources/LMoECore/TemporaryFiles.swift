@@ -8,6 +8,7 @@ public enum TemporaryFiles {
   /// It was renamed or removed.
   public static func ended(_ path: String) { unsafe lmoe_temporary_ended(path) }
 
-  /// From now on SIGINT, SIGTERM and SIGHUP remove them and end the process, with 128 + the signal's number.
+  /// From now on SIGINT, SIGTERM and SIGHUP remove them and end the process, with 128 + the signal's number, and
+  /// a file beyond the limit on its size is an error and no signal.
   public static func removeOnSignals() { lmoe_remove_temporaries_on_signals() }
 }

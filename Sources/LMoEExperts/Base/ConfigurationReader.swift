@@ -90,7 +90,7 @@ struct ConfigurationReader {
     guard let value = value(key) else { return nil }
     // PEFT takes one number for a list of one.
     return try (value.array ?? [value]).map {
-      guard let number = $0.int, number >= 0 else {
+      guard let number = $0.int, (0...(1 << 24)).contains(number) else {
         throw invalid("\(key) has an element that is not an index")
       }
       return number

@@ -97,15 +97,15 @@ struct ExpertPlacement {
     let stored = whole.name.canonical(module: name)
     tensors.append(LoRAExpert.Placed(name: stored, tensor: whole.tensor))
     let replacement = LoRAExpert.Replacement(tensor: name + "." + leaf, with: stored, isSame: false)
+    guard base.model.tiesEmbeddings, ["model.embed_tokens", "lm_head"].contains(name) else {
+      return [replacement]
+    }
     // A saved module is a copy of its own; anything else is loaded into the tensor that both share.
     let isShared =
       isBaseLayer || !configuration.modulesToSave.contains { whole.name.module.hasByteSuffix($0) }
     let other = name == "lm_head" ? "model.embed_tokens" : "lm_head"
     let bringsBoth = adapter.wholes.contains { $0.name.module.hasByteSuffix(other) }
-    guard base.model.tiesEmbeddings, isShared, !bringsBoth, ["model.embed_tokens", "lm_head"].contains(name)
-    else {
-      return [replacement]
-    }
+    guard isShared, !bringsBoth else { return [replacement] }
     return [replacement, LoRAExpert.Replacement(tensor: other + ".weight", with: stored, isSame: false)]
   }
 

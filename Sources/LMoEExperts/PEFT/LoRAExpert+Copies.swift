@@ -5,10 +5,12 @@ extension LoRAExpert {
   /// Finds out which whole tensors are copies of the base's own: PEFT saves the embedding along when it is
   /// adapted, in the dtype that the base was loaded in.
   mutating func compare(with base: BaseDescription) throws(FormatError) {
+    let places = Dictionary(
+      tensors.map { (ByteKey($0.name), $0) }, uniquingKeysWith: { first, _ in first })
     for index in replacements.indices {
       let replacement = replacements[index]
       guard let stored = base.names.stored(replacement.tensor), let entry = base.entries[ByteKey(stored)],
-        let placed = tensors.first(where: { $0.name.hasSameBytes(as: replacement.with) }),
+        let placed = places[ByteKey(replacement.with)],
         placed.tensor.type.shape == entry.type.shape
       else { continue }
       let source = adapter.file.source(of: placed.tensor)
@@ -44,7 +46,8 @@ extension ByteSource {
     _ bytes: UnsafeRawBufferPointer, _ from: DType, as to: DType
   ) -> [UInt8]? {
     // A rounded F64 would look exact.
-    guard from != .f64, let values = FloatValues(from), let width = from.elementBytes, to == .bf16 || to == .f32
+    guard from != .f64, let values = FloatValues(from), let width = from.elementBytes,
+      to == .bf16 || to == .f32
     else { return nil }
     let count = bytes.count / width
     let floats = unsafe [Float](unsafeUninitializedCapacity: count) { floats, filled in

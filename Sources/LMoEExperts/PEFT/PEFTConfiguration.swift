@@ -104,12 +104,12 @@ struct PEFTConfiguration: Sendable {
     guard let value = reader.value("layer_replication"), !value.isOff else { return [] }
     let ranges = (value.array ?? []).compactMap { pair -> Range<Int>? in
       guard let pair = pair.array, pair.count == 2, let start = pair[0].int, let end = pair[1].int,
-        start >= 0, end >= start, end <= 100_000
+        start >= 0, end >= start, end <= 10_000
       else { return nil }
       return start..<end
     }
     guard let count = value.array?.count, ranges.count == count, count <= 10_000,
-      ranges.reduce(0, { $0 + $1.count }) <= 100_000
+      ranges.reduce(0, { $0 + $1.count }) <= 10_000
     else {
       throw reader.invalid("layer_replication is not a list of [start, end) pairs")
     }

@@ -27,6 +27,12 @@ struct ExpertFacts {
   var replaces: [String] {
     (card?["replaces"]?.array ?? []).filter { $0["same"]?.bool != true }.compactMap { $0["tensor"]?.string }
   }
+  private var replacedModules: [String] {
+    replaces.map { name in
+      if name.hasSuffix(".weight") { return String(name.dropLast(7)) }
+      return name.hasSuffix(".bias") ? name.dropLast(5) + " bias" : name
+    }
+  }
   var tokenCount: Int { (card?["tokens"]?.array ?? []).reduce(0) { $0 + ($1["indices"]?.array?.count ?? 0) } }
 
   /// `LoRA` or `DoRA`.
@@ -39,7 +45,9 @@ struct ExpertFacts {
   var extras: [String] {
     var result: [String] = []
     if groups.contains(where: \.numbers.hasBias) { result.append("a bias on every B") }
-    if !replaces.isEmpty { result.append("\(replaces.count) whole tensors: \(targetSummary(replaces))") }
+    if !replaces.isEmpty {
+      result.append("\(replaces.count) whole tensors: \(targetSummary(replacedModules))")
+    }
     if tokenCount > 0 { result.append("\(tokenCount) rows of the embedding") }
     if let stack = card?["layer_replication"] { result.append("layers restacked as \(stack.serialized())") }
     return result
