@@ -64,12 +64,17 @@ final class Tool: Sendable {
     private let ended = DispatchSemaphore(value: 0)
     private let files: [URL]
 
-    fileprivate init(_ arguments: [String], of tool: Tool) throws {
+    fileprivate init(_ arguments: [String], of tool: Tool, limit: String?) throws {
       files = ["out", "err"].map { URL(filePath: "\(tool.streams)/\(UUID()).\($0)") }
       for file in files { try Data().write(to: file) }
       let executable: URL = try #require(Tool.executable, "the binary is not there")
-      process.executableURL = executable
-      process.arguments = arguments
+      if let limit {
+        process.executableURL = URL(filePath: "/bin/sh")
+        process.arguments = ["-c", "ulimit \(limit) && exec \"$0\" \"$@\"", executable.path] + arguments
+      } else {
+        process.executableURL = executable
+        process.arguments = arguments
+      }
       process.currentDirectoryURL = URL(filePath: tool.directory)
       process.environment = ProcessInfo.processInfo.environment.merging(["COLUMNS": "80"]) { _, new in new }
       // Files, not pipes: nobody has to read while it runs.
@@ -102,9 +107,14 @@ final class Tool: Sendable {
     }
   }
 
-  func start(_ arguments: [String]) throws -> Running { try Running(arguments, of: self) }
+  /// Starts a command, under a limit as the shell's `ulimit` takes it.
+  func start(_ arguments: [String], limit: String? = nil) throws -> Running {
+    try Running(arguments, of: self, limit: limit)
+  }
 
-  func run(_ arguments: [String]) throws -> Output { try start(arguments).wait() }
+  func run(_ arguments: [String], limit: String? = nil) throws -> Output {
+    try start(arguments, limit: limit).wait()
+  }
 
   func run(_ arguments: String...) throws -> Output { try run(arguments) }
 
@@ -139,4 +149,10 @@ func contents(ofDirectory directory: String) throws -> [String: Data] {
     result[name] = try? Data(contentsOf: URL(filePath: "\(directory)/\(name)"))
   }
   return result
+}
+
+/// A sentence without the name that was probably meant: which one is closest is tested elsewhere.
+func withoutSuggestion(_ sentence: String) -> String {
+  sentence.replacing(#/ \(the nearest is "[^"]*"\)/#, with: "")
+    .replacing(#/; did you mean "[^"]*"\?/#, with: "")
 }
