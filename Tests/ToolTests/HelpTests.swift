@@ -34,15 +34,13 @@ import Testing
     }
     let manager = FileManager.default
     if ProcessInfo.processInfo.environment["LMOE_UPDATE_SNAPSHOTS"] == "1" {
-      try? manager.removeItem(at: Self.snapshots)
-      try manager.createDirectory(at: Self.snapshots, withIntermediateDirectories: true)
+      for name in Self.known { try manager.removeItem(at: Self.snapshots.appending(path: name)) }
       for (name, text) in found {
         try Data(text.utf8).write(to: Self.snapshots.appending(path: name))
       }
     }
-    let known = (try? manager.contentsOfDirectory(atPath: Self.snapshots.path)) ?? []
     #expect(
-      Set(known) == Set(found.keys), "run the tests again with LMOE_UPDATE_SNAPSHOTS=1, and read what changed"
+      Set(Self.known) == Set(found.keys), "run the tests again with LMOE_UPDATE_SNAPSHOTS=1, and read what changed"
     )
     for (name, text) in found {
       let old = (try? String(contentsOf: Self.snapshots.appending(path: name), encoding: .utf8)) ?? ""
@@ -51,8 +49,14 @@ import Testing
     }
   }
 
+  /// The snapshots of help texts; those of other outputs are beside them.
+  private static var known: [String] {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: snapshots.path)) ?? []
+    return names.filter { $0.hasPrefix("lmoe-tool") }
+  }
+
   /// Removed and added lines.
-  private static func difference(_ old: String, _ new: String) -> String {
+  static func difference(_ old: String, _ new: String) -> String {
     func lines(_ text: String) -> [Substring] {
       text.split(separator: "\n", omittingEmptySubsequences: false)
     }
