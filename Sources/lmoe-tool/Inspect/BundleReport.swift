@@ -109,7 +109,9 @@ struct BundleReport: InspectReport {
     let architecture = card?["architecture"]?.string ?? card?["model_type"]?.string ?? "unknown architecture"
     var lines = ["\(name): \(architecture), \(formatted(count: parameters)) parameters, \(dtypes)".printable]
     lines += card?["model"].flatMap(ModelConfiguration.init(card:))?.summary ?? []
-    if let text = card?["text"].flatMap(TokenizerFiles.init(card:)) { lines.append(text.summary.printable) }
+    if let text = card?["text"].flatMap(TokenizerFiles.init(card:)) {
+      lines += wrapped(text.summary, to: Self.room)
+    }
     let share = 100 * Double(bank.storedBytes) / Double(max(bank.logicalBytes, 1))
     lines.append(
       bank.isExternal
@@ -121,7 +123,11 @@ struct BundleReport: InspectReport {
 
   private func labelled(_ label: String, _ lines: [String]) -> [String] {
     lines.enumerated().map { index, line in
-      "  " + (index == 0 ? Terminal.dim(label.padded(to: 8)) : "".padded(to: 8)) + " " + line
+      "  " + (index == 0 ? Terminal.dim(label.padded(to: 8)) : "".padded(to: 8)) + " "
+        + line.cut(to: Self.room)
     }
   }
+
+  /// Columns beside the labels.
+  private static var room: Int { Terminal.width - 11 }
 }

@@ -44,7 +44,7 @@ struct CheckpointReport: InspectReport {
     switch model {
     case .success(let model):
       lines += model.names.model.summary.map { "  " + $0 }
-      lines.append("  " + model.tokenizer.summary.printable)
+      lines += wrapped(model.tokenizer.summary, to: Terminal.width - 2).map { "  " + $0 }
       lines += model.notes.map { "  note: " + $0.printable }
     case .failure(let error): lines.append("  cannot be imported: \(error)")
     }
@@ -79,14 +79,14 @@ extension ModelConfiguration {
 }
 
 extension TokenizerFiles {
-  /// What there is for text.
-  var summary: String {
+  /// What there is for text, in a few parts.
+  var summary: [String] {
     let parts = [
       hasTokenizer ? tokenizer.joined(separator: " + ") : "no tokenizer",
-      chatTemplate.map { "chat template (\($0))" }
+      chatTemplate.map { "chat template" + ($0 == "chat_template.jinja" ? "" : " (in \($0))") }
         ?? (namedTemplates.isEmpty ? nil : "chat templates \(namedTemplates.joined(separator: ", "))"),
       generationConfiguration.map { _ in "generation config" },
     ]
-    return parts.compactMap(\.self).joined(separator: ", ")
+    return parts.compactMap(\.self)
   }
 }

@@ -9,17 +9,21 @@ struct ExpertDetails {
   var lines: [String] {
     let base = expert.card?["base"]
     let name = base?["name"]?.string.map { "trained on \"\($0)\", " } ?? ""
+    let title = "  \(expert.kind.printable.cut(to: 16)), id \(expert.bank.id)"
+    let short = expert.bank.shortName.printable.cut(to: Terminal.width - 7 - title.displayWidth)
     var lines = [
-      "\(Terminal.bold("expert " + expert.bank.shortName.printable))  \(expert.kind), id \(expert.bank.id)",
+      Terminal.bold("expert " + short) + title,
       "  \(formatted(count: expert.parameters)) parameters (\(dtypes)), \(formatted(bytes: expert.bank.storedBytes)) stored of \(formatted(bytes: expert.bank.logicalBytes))",
-      "  base: \(name)\(base?["match"]?.string ?? "unknown"), source \(base?["source_id"]?.string ?? "unknown")",
+      "  base: \(name)\(base?["match"]?.string ?? "unknown"), source \(base?["source_id"]?.string.map { $0.prefix(12) + "…" } ?? "unknown")",
     ]
     if let norm = expert.norm {
       let share = expert.share.map { ", \(significant(100 * $0)) % of the weights it changes" } ?? ""
       lines.append("  norm \(significant(norm))\(share)")
     }
     lines += expert.extras.map { "  " + $0 }
-    lines = lines.enumerated().map { $0.offset == 0 ? $0.element : $0.element.printable }
+    lines = lines.enumerated().map {
+      $0.offset == 0 ? $0.element : $0.element.printable.cut(to: Terminal.width)
+    }
     return lines + [""] + moduleTable.lines
   }
 

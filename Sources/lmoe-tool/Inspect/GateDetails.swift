@@ -24,7 +24,8 @@ struct GateDetails {
   }
 
   var lines: [String] {
-    var lines = ["\(Terminal.bold("gate " + bank.shortName.printable))  id \(bank.id)"]
+    let name = bank.shortName.printable.cut(to: Terminal.width - 42)
+    var lines = ["\(Terminal.bold("gate " + name))  id \(bank.id)"]
     for (key, label) in [
       ("score", "score"), ("input", "input"), ("scope", "scope"), ("pooling", "pooling"),
       ("normaliser", "normaliser"), ("k", "k"), ("temperature", "temperature"), ("mask", "mask"),
@@ -46,11 +47,11 @@ struct GateDetails {
       lines.append(
         "  \("tensors".padded(to: 12)) \(bank.tensorCount), \(formatted(bytes: bank.logicalBytes))")
     }
-    return lines
+    return lines.prefix(1) + lines.dropFirst().map { $0.cut(to: Terminal.width) }
   }
 
   private func row(_ member: JSON, _ what: String) -> String {
     let id = member["expert"]?.string ?? "?"
-    return "    \((names[id] ?? id).printable.padded(to: 24)) \(what.printable)"
+    return "    \((names[id] ?? id).printable.cut(to: 40).padded(to: 24)) \(what.printable)"
   }
 }

@@ -19,9 +19,9 @@ struct ProvenanceDetails {
   }
 
   var lines: [String] {
-    var lines = [Terminal.bold(bank.name.printable)]
+    var lines = [Terminal.bold(bank.name.printable.cut(to: Terminal.width))]
     func add(_ label: String, _ value: String?) {
-      if let value { lines.append("  \(label.padded(to: 11)) \(value.printable)") }
+      if let value { lines.append("  \(label.padded(to: 11)) \(value.printable)".cut(to: Terminal.width)) }
     }
     let origin = card?["provenance"]
     add("from", origin?["imported_from"]?.string)
@@ -38,16 +38,16 @@ struct ProvenanceDetails {
         "\(base["name"]?.string ?? "unnamed"), \(base["match"]?.string ?? "unknown"), source \(base["source_id"]?.string ?? "unknown")"
       )
     }
-    add("not taken", list("left_out"))
-    add("ignored", list("ignored_keys"))
+    for (label, key) in [("not taken", "left_out"), ("ignored", "ignored_keys")] {
+      let names = (card?[key]?.array ?? []).compactMap(\.string)
+      for (index, line) in wrapped(names, to: Terminal.width - 14).enumerated() {
+        add(index == 0 ? label : "", line)
+      }
+    }
     for document in documents {
-      lines.append("    \(formatted(bytes: document.type.rawBytes).padded(to: 9)) \(document.name.printable)")
+      let size = formatted(bytes: document.type.rawBytes).padded(to: 9)
+      lines.append("    \(size) \(document.name.printable)".cut(to: Terminal.width))
     }
     return lines
-  }
-
-  private func list(_ key: String) -> String? {
-    let names = (card?[key]?.array ?? []).compactMap(\.string)
-    return names.isEmpty ? nil : names.joined(separator: ", ")
   }
 }

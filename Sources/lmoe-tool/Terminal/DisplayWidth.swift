@@ -1,3 +1,5 @@
+import LMoECore
+
 /// How much room text takes in a terminal.
 extension String {
   /// Columns: wide characters take two, marks none.
@@ -20,6 +22,20 @@ extension String {
     }
     return result + "…"
   }
+}
+
+/// Parts of a list in as few lines of `width` as they fit in, control characters shown.
+func wrapped(_ parts: [String], to width: Int) -> [String] {
+  var lines: [String] = []
+  for (index, part) in parts.enumerated() {
+    let part = (part.printable + (index < parts.count - 1 ? "," : "")).cut(to: width)
+    if let last = lines.last, last.displayWidth + 1 + part.displayWidth <= width {
+      lines[lines.count - 1] = last + " " + part
+    } else {
+      lines.append(part)
+    }
+  }
+  return lines
 }
 
 extension Character {
