@@ -40,7 +40,8 @@ import Testing
       }
     }
     #expect(
-      Set(Self.known) == Set(found.keys), "run the tests again with LMOE_UPDATE_SNAPSHOTS=1, and read what changed"
+      Set(Self.known) == Set(found.keys),
+      "run the tests again with LMOE_UPDATE_SNAPSHOTS=1, and read what changed"
     )
     for (name, text) in found {
       let old = (try? String(contentsOf: Self.snapshots.appending(path: name), encoding: .utf8)) ?? ""
