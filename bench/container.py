@@ -23,7 +23,7 @@ LINEARS = {"self_attn.q_proj": (HIDDEN, HIDDEN), "self_attn.k_proj": (KEYS, HIDD
            "self_attn.v_proj": (KEYS, HIDDEN), "self_attn.o_proj": (HIDDEN, HIDDEN),
            "mlp.gate_proj": (INNER, HIDDEN), "mlp.up_proj": (INNER, HIDDEN), "mlp.down_proj": (HIDDEN, INNER)}
 HERE = pathlib.Path(__file__).resolve().parent
-CONFIG = {"peft_type": "LORA", "r": RANK, "lora_alpha": 32, "target_modules": "all", "bias": "none"}
+CONFIG = {"peft_type": "LORA", "r": RANK, "lora_alpha": 32, "target_modules": sorted(name.split(".")[1] for name in LINEARS), "bias": "none"}
 
 
 def weight(*shape):
@@ -40,14 +40,22 @@ def make_base(path, layers):
         tensors = {}
         if shard == 0:
             tensors["model.embed_tokens.weight"] = weight(VOCABULARY, HIDDEN)
+            tensors["model.norm.weight"] = weight(HIDDEN)
         for layer in range(8 * shard, min(layers, 8 * shard + 8)):
             for name, shape in LINEARS.items():
                 tensors[f"model.layers.{layer}.{name}.weight"] = weight(*shape)
+            for name in ["input_layernorm", "post_attention_layernorm"]:
+                tensors[f"model.layers.{layer}.{name}.weight"] = weight(HIDDEN)
         name = f"model-{shard + 1:05d}-of-{count:05d}.safetensors"
         st.save_file(tensors, path / name, metadata={"format": "pt"})
         names |= {key: name for key in tensors}
     (path / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": names}))
-    (path / "config.json").write_text(json.dumps({"architectures": ["LlamaForCausalLM"], "model_type": "llama"}))
+    # Tied, unlike the real one: a gigabyte less for nothing that is measured here.
+    (path / "config.json").write_text(json.dumps({
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": HIDDEN,
+        "intermediate_size": INNER, "num_hidden_layers": layers, "num_attention_heads": 32,
+        "num_key_value_heads": 8, "vocab_size": VOCABULARY, "rms_norm_eps": 1e-5, "rope_theta": 500000.0,
+        "max_position_embeddings": 8192, "tie_word_embeddings": True}))
 
 
 def make_adapter(path, layers, seed):

@@ -28,6 +28,8 @@ struct SourceDirectory {
       if system.kind(path) == nil { throw FileError(.open, path: path, code: 2) }
       throw ExpertError(.notADirectory, path: path)
     }
+    var path = path
+    while path.utf8.count > 1, path.utf8.last == UInt8(ascii: "/") { path.removeLast() }
     self.path = path
     self.system = system
     var (safetensors, documents, leftOut): ([String], [String], [String]) = ([], [], [])

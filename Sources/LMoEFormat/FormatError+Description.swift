@@ -69,7 +69,10 @@ extension FormatError: CustomStringConvertible {
       return
         "\(file): the last step of the change failed, so it may or may not have taken effect; run \"lmoe-tool history \(file)\" to see (\(self.file?.description ?? "unknown error"))"
     case .writerClosed: return "\(file): an earlier error ended this change; run the command again"
-    case .noSuchBank: return "\(file) has no bank \"\((bank ?? "?").printable)\"\(detail)"
+    case .noSuchBank:
+      return "\(file) has no bank \"\((bank ?? "?").printable)\"\(Self.suggestion(expected))"
+    case .noSuchEntry:
+      return "\(file) has no tensor \"\((entry ?? "?").printable)\"\(Self.suggestion(expected))"
     case .noSuchGeneration:
       return "\(file) has no generation \(found ?? "?")\(expected.map { "; it has \($0)" } ?? "")"
     case .bankExists:
@@ -87,5 +90,9 @@ extension FormatError: CustomStringConvertible {
       return
         "\(located): encoding failed its own check\(detail); this is a fault of the machine or of this tool, and nothing was changed"
     }
+  }
+
+  private static func suggestion(_ closest: String?) -> String {
+    closest.map { "; did you mean \"\($0.printable)\"?" } ?? ""
   }
 }

@@ -36,6 +36,7 @@ public struct FormatError: Error, Hashable, Sendable {
     case commitUncertain = "commit-uncertain"
     case writerClosed = "writer-closed"
     case noSuchBank = "no-such-bank"
+    case noSuchEntry = "no-such-entry"
     case noSuchGeneration = "no-such-generation"
     case bankExists = "bank-exists"
     case invalidName = "invalid-name"

@@ -19,11 +19,23 @@ import LMoECore
 
   static func main() {
     Signals.install()
+    refuseUnknownCommand()
     do {
       var command = try parseAsRoot()
       try command.run()
     } catch {
       exit(reporting: error)
     }
+  }
+
+  /// Says which command was probably meant; the parser would only call it an unexpected argument.
+  private static func refuseUnknownCommand() {
+    guard let word = CommandLine.arguments.dropFirst().first, !word.hasPrefix("-") else { return }
+    let commands = configuration.subcommands.map { $0._commandName } + ["help"]
+    guard !commands.contains(word) else { return }
+    let meant = closestName(to: word, among: commands).map { "; did you mean \"\($0)\"?" } ?? ""
+    Terminal.complain("Error: there is no command \"\(word.printable)\"\(meant)")
+    Terminal.complain("See \"lmoe-tool --help\" for all of them.")
+    exit(withError: ExitCode(64))
   }
 }

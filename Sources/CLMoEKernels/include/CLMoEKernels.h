@@ -45,6 +45,22 @@ int lmoe_equal(const void *left, const void *right, size_t length);
 /// The sum of the 64-bit words of [bytes, bytes + length): reads memory as fast as it goes, to measure that.
 uint64_t lmoe_sum_words(const void *bytes, size_t length);
 
+// MARK: Measures (measure.c)
+
+/// The float types that are measured.
+enum { LMOE_F64, LMOE_F32, LMOE_F16, LMOE_BF16 };
+
+/// The sum of the squares of `count` values; `is_finite` becomes 0 if one is an infinity or a NaN, else 1.
+double lmoe_sum_squares(const void *values, size_t count, int kind, int *is_finite);
+/// The index of the first value that is an infinity or a NaN, or `count`.
+size_t lmoe_first_nonfinite(const void *values, size_t count, int kind);
+/// Converts to float32.
+void lmoe_to_f32(const void *values, size_t count, int kind, float *out);
+/// Fills `gram` (count x count) with the inner products of `count` rows of `length` floats.
+void lmoe_gram(const float *rows, size_t count, size_t length, double *gram);
+/// Writes the transpose of `matrix` (rows x columns) to `out`.
+void lmoe_transpose(const float *matrix, size_t rows, size_t columns, float *out);
+
 // MARK: System (system.c)
 
 /// Takes (1), or gives up (0), an exclusive open-file-description lock on byte 1. 0 or an errno.

@@ -79,6 +79,11 @@ extension Bundle {
     return unsafe Array(buffer.prefix(entry.type.rawBytes))
   }
 
+  /// The raw bytes of an entry, part by part, each chunk checked before it is decoded.
+  public func source(of entry: Entry) -> any ByteSource {
+    EntrySource(reader: chunkReader, entry: entry)
+  }
+
   /// The bytes of a document of a bank, checked; nil if there is none of that name.
   public func document(_ name: String, in bank: BankEntry) throws(FormatError) -> [UInt8]? {
     guard let entry = try manifest(of: bank).document(name) else { return nil }

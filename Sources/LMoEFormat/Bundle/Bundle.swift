@@ -95,7 +95,10 @@ public final class Bundle: Sendable {
   ///
   /// - Throws: `no-such-bank`.
   public func bank(_ name: String) throws(FormatError) -> BankEntry {
-    guard let bank = root.bank(name) else { throw FormatError(.noSuchBank, path: path, bank: name) }
+    guard let bank = root.bank(name) else {
+      throw FormatError(
+        .noSuchBank, path: path, bank: name, expected: closestName(to: name, among: banks.map(\.name)))
+    }
     return bank
   }
 

@@ -35,9 +35,25 @@ extension BundleWriter {
   /// The place of the bank with that full name.
   func index(of name: String) throws(FormatError) -> Int {
     guard let index = banks.firstIndex(where: { $0.name.hasSameBytes(as: name) }) else {
-      throw FormatError(.noSuchBank, path: path, bank: name)
+      throw FormatError(
+        .noSuchBank, path: path, bank: name, expected: closestName(to: name, among: banks.map(\.name)))
     }
     return index
+  }
+
+  /// What a bank holds that this writer has written, or found in the file.
+  ///
+  /// - Throws: `manifest-damaged`, `manifest-invalid`, `io`.
+  public func manifest(of bank: BankEntry) throws(FormatError) -> Manifest {
+    try step { () throws(FormatError) in
+      let bytes = try io { () throws(FileError) in
+        try file.bytes(at: bank.manifest.offset, count: Int(bank.manifest.length))
+      }
+      guard Checksum.hash128(bytes) == bank.manifest.hash else {
+        throw FormatError(.manifestDamaged, bank: bank.name, offset: bank.manifest.offset)
+      }
+      return try Manifest(parsing: bytes, isExternal: bank.isExternal, end: end)
+    }
   }
 
   /// Puts a bank in its place by name.

@@ -42,6 +42,7 @@ extension BundleWriter {
         }
         try unsafe item.entry.source.read(into: raw, at: UInt64(offset))
         let bytes = UnsafeRawBufferPointer(raw)
+        unsafe item.entry.observer?.observe(bytes, at: offset)
         if isExternal && item.entry.class == .tensor {
           try turn.inTurn { unsafe results.hash(bytes, of: index, number: number) }
           progress(UInt64(count))

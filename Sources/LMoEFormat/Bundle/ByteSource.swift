@@ -62,6 +62,14 @@ public struct PathSource: ByteSource {
   }
 }
 
+/// Something that sees the raw bytes of an entry while they are written.
+public protocol ChunkObserver: Sendable {
+  /// Sees a chunk: each once, from any worker, in no order.
+  ///
+  /// Not called where the bytes are in the bundle already.
+  @unsafe func observe(_ bytes: UnsafeRawBufferPointer, at offset: Int)
+}
+
 /// A tensor or document on its way into a bundle.
 public struct NewEntry: Sendable {
   /// Its name.
@@ -72,6 +80,8 @@ public struct NewEntry: Sendable {
   public let type: TensorType
   /// Where its raw bytes come from.
   public let source: any ByteSource
+  /// Sees the raw bytes as they are written.
+  public var observer: (any ChunkObserver)?
   /// How another bundle stores it, if it is to be copied as it is stored.
   var stored: StoredEntry?
 

@@ -42,7 +42,8 @@ struct Add: ParsableCommand {
       try requireExpertName(item.name)
       let source = try ExpertSource(item.directory)
       if case .adapter(let adapter) = source {
-        noteLeftOut(item.directory, adapter.leftOut, unknownKeys: adapter.unknownKeys)
+        noteLeftOut(item.directory, adapter.leftOut)
+        noteUnknownKeys(item.directory, "adapter_config.json", adapter.unknownKeys)
       }
       sources.append((item.name, source))
     }
@@ -50,12 +51,12 @@ struct Add: ParsableCommand {
     let writer = try BundleWriter(
       appendingTo: file, options: write.writerOptions(codec: codec, progress: progress))
     defer { progress.finish() }
-    let base = try writer.baseShapes()
+    let base = try writer.baseDescription()
     var mismatched: [StoredExpert] = []
     for (name, source) in sources {
       switch source {
       case .adapter(let adapter):
-        try writer.addExpert(adapter, named: name, baseShape: base.shape, baseSourceID: base.sourceID)
+        note(adapter.path, try writer.addExpert(adapter, named: name, on: base).notes)
       case .stored(let expert):
         let added = try writer.addExpert(copying: expert, named: name, allowsMismatch: allowBaseMismatch)
         if added.isMismatched { mismatched.append(expert) }
@@ -65,8 +66,7 @@ struct Add: ParsableCommand {
     let notes = sources.map { "expert/\($0.name)\($0.source.origin)" }
     let written = try writer.commit(note: "add " + notes.joined(separator: ", "))
     progress.finish()
-    let cameFrom = try writer.base.map { try BaseShapes($0).name } ?? nil
-    for case (_, .adapter(let adapter)) in sources { noteOtherBaseName(adapter, importedFrom: cameFrom) }
+    for case (_, .adapter(let adapter)) in sources { noteOtherBaseName(adapter, importedFrom: base.name) }
     for expert in mismatched {
       Terminal.complain(
         "Note: \(expert.path.printable) was trained on another base; it is recorded as mismatched.")

@@ -30,9 +30,15 @@ struct Export: ParsableCommand {
   var to: Format
 
   @Option(
-    name: .long, help: "The expert to write, for --to peft; one of the experts, for --to lmoe (default: all)."
-  )
+    name: .long,
+    help: "The expert to write, for --to peft; one of the experts, for --to lmoe (default: all).",
+    completion: Completions.experts)
   var expert: [String] = []
+
+  @Flag(
+    name: .long,
+    help: "For --to peft: write the adapter anew from the bundle's table, in the form that PEFT 0.6 reads.")
+  var rewrite = false
 
   @Flag(name: .long, help: "Leave the base's weights out; its configuration and tokenizer travel along.")
   var noBase = false
@@ -54,6 +60,7 @@ struct Export: ParsableCommand {
     if to == .hf && !expert.isEmpty {
       throw ValidationError("--to hf writes the base; --expert goes with --to peft and --to lmoe.")
     }
+    if rewrite && to != .peft { throw ValidationError("--rewrite goes with --to peft.") }
     if noBase && to != .lmoe { throw ValidationError("--no-base goes with --to lmoe.") }
     if base != nil && to == .peft { throw ValidationError("--base goes with --to hf and --to lmoe.") }
     if base != nil && noBase { throw ValidationError("--base and --no-base cannot be used together.") }
@@ -68,13 +75,22 @@ struct Export: ParsableCommand {
     }
     if to == .lmoe { return try writeBundle(bundle, resolved) }
     let bank = expert.first.map { "expert/" + $0 } ?? "base"
-    let written = try BundleExport(bundle, base: resolved).write(bank, to: output)
+    let written = try write(bank, of: BundleExport(bundle, base: resolved))
     report.print([
       "schema": 1, "path": .string(output), "bank": .string(bank),
       "files": .array(written.map(JSON.string)),
     ]) {
       Terminal.print("\(output.printable): \(bank.printable), \(written.count) files")
     }
+  }
+
+  private func write(_ bank: String, of export: BundleExport) throws -> [String] {
+    guard let name = expert.first, try rewrite || !export.hasOriginals(name) else {
+      return try export.write(bank, to: output)
+    }
+    let (files, notes) = try export.writeAdapter(name, to: output)
+    note(output, notes)
+    return files
   }
 
   private func writeBundle(_ bundle: Bundle, _ resolved: ResolvedBase?) throws {

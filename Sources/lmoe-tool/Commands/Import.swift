@@ -35,6 +35,12 @@ struct Import: ParsableCommand {
   @Flag(name: .long, help: "Record the base's names, shapes and hashes only, not its weights.")
   var noEmbedBase = false
 
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "A key of config.json that changes nothing, although its name suggests it.", valueName: "key"))
+  var ignoreKey: [String] = []
+
   @Flag(name: .long, help: "Replace an existing file.")
   var force = false
 
@@ -49,6 +55,9 @@ struct Import: ParsableCommand {
     try requireFree(output, in: system)
     let checkpoint = try HFCheckpoint(path: base, in: system)
     noteLeftOut(base, checkpoint.leftOut)
+    let model = try checkpoint.resolved(ignoring: Set(ignoreKey))
+    noteUnknownKeys(base, "config.json", model.unknownKeys)
+    note(base, model.notes)
     var adapters: [(name: String, adapter: PEFTAdapter)] = []
     for (index, item) in expert.enumerated() {
       try requireExpertName(item.name)
@@ -56,13 +65,12 @@ struct Import: ParsableCommand {
         throw FormatError(.bankExists, path: output, bank: "expert/" + item.name)
       }
       let adapter = try PEFTAdapter(path: item.directory, in: system)
-      noteLeftOut(item.directory, adapter.leftOut, unknownKeys: adapter.unknownKeys)
+      noteLeftOut(item.directory, adapter.leftOut)
+      noteUnknownKeys(item.directory, "adapter_config.json", adapter.unknownKeys)
       adapters.append((item.name, adapter))
     }
     // What does not fit is refused before the base is encoded, which may take hours.
-    var shapes: [ByteKey: [Int]] = [:]
-    for item in checkpoint.tensors { shapes[ByteKey(item.tensor.name)] = item.tensor.type.shape }
-    for item in adapters { try item.adapter.check(againstBase: { shapes[ByteKey($0)] }) }
+    for item in adapters { try item.adapter.check(on: model.base) }
     let total =
       checkpoint.tensors.reduce(UInt64(0)) { $0 + UInt64($1.tensor.type.rawBytes) }
       + adapters.flatMap(\.adapter.file.tensors).reduce(UInt64(0)) { $0 + UInt64($1.type.rawBytes) }
@@ -71,10 +79,9 @@ struct Import: ParsableCommand {
       creating: output, options: WriteOptions.defaults.writerOptions(codec: codec, progress: progress),
       in: system)
     do {
-      let bank = try writer.addBase(checkpoint, embeds: !noEmbedBase)
+      let description = try writer.addBase(checkpoint, model, embeds: !noEmbedBase, ignoredKeys: ignoreKey)
       for (name, adapter) in adapters {
-        try writer.addExpert(
-          adapter, named: name, baseShape: { shapes[ByteKey($0)] }, baseSourceID: bank.contentID.description)
+        note(adapter.path, try writer.addExpert(adapter, named: name, on: description).notes)
       }
       if gate == .uniform { try writer.addUniformGate() }
       // Somebody else may have made the file meanwhile.

@@ -7,18 +7,36 @@ import LMoEFormat
 struct Inspect: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Say what is in a bundle, a safetensors file, a checkpoint or an adapter.",
-    discussion: "Reads indexes and cards only; a bundle of any size takes milliseconds.")
+    discussion: """
+      Reads indexes and cards only, so a bundle of any size takes milliseconds; --tensor decodes one tensor. \
+      norm is the size of all changes an expert makes to weights (the root of the sum of their squares), and \
+      share is that over the size of the weights it changes.
+      """)
 
   @Argument(
     help: "A bundle, a safetensors file, or the directory of a checkpoint or a PEFT adapter.",
     completion: .file())
   var path: String
 
-  @Flag(name: .long, help: "List every tensor.")
-  var tensors = false
+  @Flag(name: .long, help: "Show each expert in full, and where in the model it acts.")
+  var experts = false
+
+  @Flag(name: .long, help: "Show each gate in full.")
+  var gate = false
+
+  @Flag(name: .long, help: "Show where each bank comes from, its ids and its documents.")
+  var provenance = false
 
   @Flag(name: .long, help: "List the generations.")
   var history = false
+
+  @Flag(name: .long, help: "List every tensor.")
+  var tensors = false
+
+  @Option(
+    name: .long, help: ArgumentHelp("Show one tensor and what its values are like.", valueName: "name"),
+    completion: Completions.tensors)
+  var tensor: String?
 
   @OptionGroup var read: ReadOptions
   @OptionGroup var report: ReportOptions
@@ -35,7 +53,14 @@ struct Inspect: ParsableCommand {
       return try show(SafetensorsReport(try SafetensorsFile(path: path), withTensors: tensors))
     }
     let bundle = try Bundle(path: path, options: read.bundleOptions)
-    try show(try BundleReport(bundle, withTensors: tensors, withHistory: history))
+    if let tensor { return try show(try TensorDetails(tensor, in: bundle)) }
+    var details: BundleReport.Details = []
+    if tensors { details.insert(.tensors) }
+    if history { details.insert(.history) }
+    if experts { details.insert(.experts) }
+    if gate { details.insert(.gates) }
+    if provenance { details.insert(.provenance) }
+    try show(try BundleReport(bundle, details))
   }
 
   private func show(_ inspected: any InspectReport) throws {

@@ -12,7 +12,7 @@ struct Remove: ParsableCommand {
   @Argument(help: "The bundle.", completion: .file(extensions: ["lmoe"]))
   var file: String
 
-  @Argument(help: "The experts' names.")
+  @Argument(help: "The experts' names.", completion: Completions.experts)
   var names: [String]
 
   @OptionGroup var write: WriteOptions
@@ -35,7 +35,7 @@ struct Rename: ParsableCommand {
   @Argument(help: "The bundle.", completion: .file(extensions: ["lmoe"]))
   var file: String
 
-  @Argument(help: "The expert's name.")
+  @Argument(help: "The expert's name.", completion: Completions.experts)
   var name: String
 
   @Argument(help: "Its new name.")

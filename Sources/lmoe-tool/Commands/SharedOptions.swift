@@ -58,15 +58,25 @@ struct WriteOptions: ParsableArguments {
 }
 
 /// Says on stderr what was not taken from a directory.
-func noteLeftOut(_ path: String, _ leftOut: [String], unknownKeys: [String] = []) {
-  if !leftOut.isEmpty {
-    let names = leftOut.map(\.printable).joined(separator: ", ")
-    Terminal.complain("Note: \(path.printable): not taken: \(names)")
+func noteLeftOut(_ path: String, _ leftOut: [String]) {
+  if !leftOut.isEmpty { note(path, ["not taken: " + listed(leftOut)]) }
+}
+
+/// Says on stderr which keys of a configuration this tool does not know.
+func noteUnknownKeys(_ path: String, _ file: String, _ keys: [String]) {
+  if !keys.isEmpty {
+    note(path, ["\(file) has keys this tool does not know, carried as they are: \(listed(keys))"])
   }
-  if !unknownKeys.isEmpty {
-    let names = unknownKeys.map(\.printable).joined(separator: ", ")
-    Terminal.complain(
-      "Note: \(path.printable): adapter_config.json has keys this tool does not know, carried as they are: \(names)"
-    )
-  }
+}
+
+/// Says something on stderr that the user should know about `path`.
+func note(_ path: String, _ notes: [String]) {
+  for note in notes { Terminal.complain("Note: \(path.printable): \(note.printable)") }
+}
+
+/// Names, with an end to them.
+private func listed(_ names: [String]) -> String {
+  names.count <= 40
+    ? names.joined(separator: ", ")
+    : names.prefix(40).joined(separator: ", ") + " and \(names.count - 40) more"
 }

@@ -46,3 +46,39 @@ func formatted(nanoseconds: UInt64) -> String {
   return unsafe "\(parts.tm_year + 1900)-\(two(parts.tm_mon + 1))-\(two(parts.tm_mday)) "
     + "\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec))"
 }
+
+/// Three significant digits: `12.3`, `0.0412`, `1.2e-07`.
+func significant(_ value: Double) -> String {
+  guard value.isFinite, value != 0 else { return value == 0 ? "0" : "\(value)" }
+  var size = abs(value)
+  guard (1e-4..<1e6).contains(size) else {
+    var exponent = 0
+    while size >= 10 { (size, exponent) = (size / 10, exponent + 1) }
+    while size < 1 { (size, exponent) = (size * 10, exponent - 1) }
+    return "\(value < 0 ? "-" : "")\(formatted(size, digits: 1))e\(exponent)"
+  }
+  var digits = 2
+  while size >= 10, digits > 0 { (size, digits) = (size / 10, digits - 1) }
+  while size < 1 { (size, digits) = (size * 10, digits + 1) }
+  return formatted(value, digits: digits)
+}
+
+/// A number in the fewest characters, at most four decimals: `2`, `0.5`, `5.6569`.
+func shortest(_ value: Double) -> String {
+  if let whole = Int(exactly: value) { return grouped(whole) }
+  var text = formatted(value, digits: 4)
+  if text.hasSuffix("0000") || text == "0.0000" { return significant(value) }
+  while text.hasSuffix("0") { text.removeLast() }
+  return text
+}
+
+/// `128,256`.
+func grouped(_ value: Int) -> String {
+  let digits = String(value.magnitude)
+  var text = ""
+  for (index, digit) in digits.enumerated() {
+    if index > 0, (digits.count - index) % 3 == 0 { text.append(",") }
+    text.append(digit)
+  }
+  return (value < 0 ? "-" : "") + text
+}

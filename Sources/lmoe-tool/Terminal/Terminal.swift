@@ -16,6 +16,16 @@ enum Terminal {
   /// Whether stderr is a terminal.
   static let showsProgress = isatty(2) == 1
 
+  /// Columns of the terminal; 80 where stdout is none, and never fewer than 40.
+  static let width: Int = {
+    if let text = unsafe getenv("COLUMNS"), let columns = unsafe Int(String(cString: text)) {
+      return max(columns, 40)
+    }
+    var size = winsize()
+    guard unsafe ioctl(1, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
+    return max(Int(size.ws_col), 40)
+  }()
+
   /// Writes a line to stdout.
   static func print(_ text: String = "") { write(text + "\n", to: 1) }
 

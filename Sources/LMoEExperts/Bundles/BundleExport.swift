@@ -1,0 +1,170 @@
+public import LMoECore
+public import LMoEFormat
+
+/// Writes a bank out as the directory it came from, byte for byte.
+public struct BundleExport: Sendable {
+  private let bundle: Bundle
+  private let base: ResolvedBase?
+  private let system: any FileSystem
+  private let pool: WorkerPool
+
+  /// Exports from `bundle`, the weights of an external base from `base`.
+  public init(
+    _ bundle: Bundle, base: ResolvedBase? = nil, on pool: WorkerPool = .shared,
+    in system: any FileSystem = PosixFileSystem()
+  ) {
+    self.bundle = bundle
+    self.base = base
+    self.pool = pool
+    self.system = system
+  }
+
+  /// Writes the bank `name` to the new directory `path`, which appears when it is whole.
+  ///
+  /// - Returns: The names of the files written.
+  /// - Throws: `ExpertError`, `FormatError`; nothing is left at `path` then.
+  @discardableResult public func write(_ name: String, to path: String) throws -> [String] {
+    let bank = try bundle.bank(name)
+    if bank.isExternal, base == nil { throw FormatError(.external, path: bundle.path, bank: bank.name) }
+    return try making(path) { made, directory in try writeOriginals(bank, directory, &made) }
+  }
+
+  /// Writes the expert `name` to the new directory `path` as a PEFT adapter made from its card, whatever files
+  /// it came from.
+  ///
+  /// - Returns: The names of the files written, and what the user should know.
+  /// - Throws: `ExpertError`, `FormatError`; nothing is left at `path` then.
+  @discardableResult public func writeAdapter(
+    _ name: String, to path: String
+  ) throws -> (files: [String], notes: [String]) {
+    let bank = try bundle.bank("expert/" + name)
+    let manifest = try bundle.manifest(of: bank)
+    let writer = try PEFTWriter(card: try bundle.card(of: bank), path: bundle.path, expert: name)
+    let layers = try? bundle.baseDescription().model.layerCount
+    let configuration = try writer.configuration(layers: layers)
+    let copies = writer.copies
+    let files = try making(path) { made, directory in
+      try writeAtomically(
+        try made.place(PEFTAdapter.configurationName, in: directory, of: bundle.path), in: system,
+        failure: { $0 }
+      ) { (file) throws(FileError) in try file.write(Array(configuration.utf8), at: 0) }
+      try SafetensorsWriter.write(
+        try made.place(PEFTAdapter.weights, in: directory, of: bundle.path),
+        tensors: manifest.tensors.filter { !copies.contains(ByteKey($0.name)) }.map {
+          NewEntry(tensor: $0.name, type: $0.type, source: bundle.source(of: $0))
+        }, metadata: [("format", "pt")], in: system)
+      return [PEFTAdapter.configurationName, PEFTAdapter.weights]
+    }
+    let notes =
+      writer.usesPatterns
+      ? ["its modules differ in rank or scaling, which PEFT reads and vLLM passes over"] : []
+    return (files, notes)
+  }
+
+  /// Whether the expert has the files it came from, so that they can be written again.
+  public func hasOriginals(_ name: String) throws -> Bool {
+    let manifest = try bundle.manifest(of: try bundle.bank("expert/" + name))
+    return manifest.document("safetensors/" + PEFTAdapter.weights) != nil
+  }
+
+  /// Makes a directory under a temporary name, has `body` fill it, and gives it its name.
+  private func making(
+    _ path: String, _ body: (inout MadeFiles, String) throws -> [String]
+  ) throws -> [String] {
+    if system.kind(path) != nil { throw ExpertError(.outputExists, path: path) }
+    var trimmed = path
+    while trimmed.count > 1, trimmed.hasSuffix("/") { trimmed.removeLast() }
+    let temporary = try temporaryPath(for: trimmed)
+    var made = MadeFiles(system)
+    TemporaryFiles.began(temporary)
+    defer { TemporaryFiles.ended(temporary) }
+    do {
+      try made.directory(temporary)
+      let written = try body(&made, temporary)
+      try system.rename(temporary, to: trimmed)
+      try system.syncDirectory(of: trimmed)
+      return written
+    } catch {
+      made.removeAll()
+      throw error
+    }
+  }
+
+  private func writeOriginals(
+    _ bank: BankEntry, _ directory: String, _ made: inout MadeFiles
+  ) throws -> [String] {
+    let manifest = try bundle.manifest(of: bank)
+    var written: [String] = []
+    var unplaced = Set(manifest.tensors.map { ByteKey($0.name) })
+    for document in manifest.documents {
+      // By bytes: "/" and a combining mark are one character.
+      guard let slash = document.name.utf8.firstIndex(of: UInt8(ascii: "/")) else { continue }
+      let kind = document.name[..<slash]
+      let relative = String(decoding: document.name.utf8[slash...].dropFirst(), as: UTF8.self)
+      switch kind {
+      case "files":
+        let target = try made.place(relative, in: directory, of: bundle.path)
+        let bytes = try bundle.bytes(of: document, in: bank, on: pool)
+        try writeAtomically(target, in: system, failure: { $0 }) { (file) throws(FileError) in
+          try file.write(bytes, at: 0)
+        }
+      case "safetensors":
+        let target = try made.place(relative, in: directory, of: bundle.path)
+        let head = try bundle.bytes(of: document, in: bank, on: pool)
+        let names = try self.names(of: relative, in: bank)
+        try writeWeights(target, head: head, names, bank, manifest, &unplaced)
+      default: continue
+      }
+      written.append(relative)
+    }
+    if let missing = unplaced.min() {
+      throw ExpertError(
+        .notExportable, path: bundle.path, name: missing.text,
+        found: "the heads of the original files do not list it")
+    }
+    return written
+  }
+
+  /// The bank's names of tensors that go by another in the file.
+  private func names(of file: String, in bank: BankEntry) throws -> [ByteKey: String] {
+    guard let bytes = try bundle.document("names/" + file, in: bank) else { return [:] }
+    let json: JSON
+    do throws(JSONError) { json = try JSON(parsing: bytes) } catch {
+      throw ExpertError(.notExportable, path: bundle.path, name: "names/" + file, found: error.description)
+    }
+    return Dictionary(
+      (json.object?.members ?? []).compactMap { key, value in value.string.map { (ByteKey(key), $0) } },
+      uniquingKeysWith: { first, _ in first })
+  }
+
+  private func writeWeights(
+    _ target: String, head: [UInt8], _ names: [ByteKey: String], _ bank: BankEntry, _ manifest: Manifest,
+    _ unplaced: inout Set<ByteKey>
+  ) throws {
+    // The head was checked when it came in; its data length is what its tensors say.
+    let header = try SafetensorsHeader(head: head)
+    var tensors: [(entry: BankedEntry, offset: UInt64)] = []
+    for tensor in header.tensors {
+      let name = names[ByteKey(tensor.name)] ?? tensor.name
+      guard let entry = manifest.tensor(name), entry.type == tensor.type else {
+        throw ExpertError(
+          .notExportable, path: bundle.path, name: tensor.name,
+          found: "the bank's tensor is not the one in the original file; add \"--rewrite\"")
+      }
+      unplaced.remove(ByteKey(name))
+      tensors.append((BankedEntry(bank: bank.name, entry: entry), tensor.offset))
+    }
+    guard bank.isExternal, let base else {
+      return try SafetensorsWriter.write(
+        target, head: head, tensors: tensors, from: bundle, on: pool, in: system)
+    }
+    let elsewhere = tensors.compactMap { item in
+      base.index(of: item.entry.entry.name).map {
+        (entry: base.newEntry($0), hash: item.entry.entry.contentHash, offset: item.offset)
+      }
+    }
+    try base.checkingValues {
+      try SafetensorsWriter.write(target, head: head, checked: elsewhere, on: pool, in: system)
+    }
+  }
+}

@@ -1,0 +1,124 @@
+import LMoECore
+public import LMoEFormat
+
+extension BundleWriter {
+  /// Adds a base model as the bank `base`: its tensors, its files verbatim, and the heads of its safetensors
+  /// files, from which `export` makes the files again byte for byte.
+  ///
+  /// - Parameters:
+  ///   - checkpoint: The checkpoint.
+  ///   - model: What it is.
+  ///   - embeds: Whether the tensors' bytes go into the file, or only their names and hashes.
+  ///   - ignoredKeys: Keys of its configuration that the user said change nothing, to be recorded.
+  /// - Returns: The base, for experts to fit.
+  @discardableResult public func addBase(
+    _ checkpoint: HFCheckpoint, _ model: CheckpointModel, embeds: Bool = true, ignoredKeys: [String] = []
+  ) throws -> BaseDescription {
+    var entries = checkpoint.documents
+    let norms = WeightNorms()
+    for (name, file) in checkpoint.files {
+      entries.append(try SourceDirectory.head(of: file, named: name))
+      for tensor in file.tensors {
+        entries.append(
+          norms.observing(NewEntry(tensor: tensor.name, type: tensor.type, source: file.source(of: tensor))))
+      }
+    }
+    let clock = options.clock()
+    // The source id of an unquantized base is its content id.
+    var card: JSON = .null
+    let bank = try addBank("base", entries: entries, isExternal: !embeds) { contentID in
+      card = Cards.base(
+        checkpoint, model, sourceID: contentID, norms: norms.norms, ignoredKeys: ignoredKeys, clock: clock)
+      return card
+    }
+    return try BaseDescription(card: card, manifest: try manifest(of: bank), path: path) { nil }
+  }
+
+  /// Adds a PEFT adapter as the bank `expert/<name>`.
+  ///
+  /// - Parameters:
+  ///   - adapter: The adapter.
+  ///   - name: The expert's name.
+  ///   - base: The base it has to fit.
+  /// - Returns: The bank, and what the user should know.
+  /// - Throws: `ExpertError` if it does not fit or holds values that are not numbers, `FormatError`.
+  @discardableResult public func addExpert(
+    _ adapter: PEFTAdapter, named name: String, on base: BaseDescription
+  ) throws -> (bank: BankEntry, notes: [String]) {
+    try requireExpertName(name)
+    var expert = try LoRAExpert(adapter, on: base)
+    let measurement = try ExpertMeasurement(expert, on: options.pool)
+    try expert.compare(with: base)
+    var entries = adapter.documents
+    entries.append(try SourceDirectory.head(of: adapter.file, named: PEFTAdapter.weights))
+    let renamed = expert.renamed
+    if !renamed.isEmpty {
+      let names = JSON.object(renamed.map { ($0.file, .string($0.bank)) })
+      entries.append(
+        try NewEntry(document: "names/" + PEFTAdapter.weights, bytes: Array(names.serialized().utf8)))
+    }
+    for placed in expert.tensors {
+      entries.append(
+        NewEntry(
+          tensor: placed.name, type: placed.tensor.type, source: adapter.file.source(of: placed.tensor)))
+    }
+    let card = Cards.expert(expert, measurement, base: base, clock: options.clock())
+    return (try addBank("expert/" + name, card: card, entries: entries), expert.notes)
+  }
+
+  /// Adds the constant uniform gate, so that a fresh bundle is complete.
+  public func addUniformGate() throws {
+    try addBank("gate/uniform", card: Cards.uniformGate, entries: [])
+  }
+
+  /// The base of the bundle as it will be: what experts have to fit.
+  ///
+  /// - Throws: `ExpertError` with `no-base`, `FormatError`.
+  public func baseDescription() throws -> BaseDescription {
+    guard let base else { throw ExpertError(.noBase, path: path) }
+    return try base.baseDescription()
+  }
+}
+
+extension LoRAExpert {
+  /// Finds out which whole tensors are copies of the base's own: PEFT saves the embedding along when it is
+  /// adapted.
+  mutating func compare(with base: BaseDescription) throws(FormatError) {
+    for index in replacements.indices {
+      let replacement = replacements[index]
+      guard let stored = base.names.stored(replacement.tensor), let entry = base.entries[ByteKey(stored)],
+        let placed = tensors.first(where: { $0.name.hasSameBytes(as: replacement.with) }),
+        placed.tensor.type == entry.type
+      else { continue }
+      let hash = try adapter.file.source(of: placed.tensor).hash(count: entry.type.rawBytes)
+      replacements[index].isSame = hash == entry.hash
+    }
+  }
+}
+
+extension ByteSource {
+  /// XXH3-128 of the first `count` bytes.
+  func hash(count: Int) throws(FormatError) -> Bits128 {
+    let hash = StreamingHash()
+    let buffer = RawBuffer(count: 1 << 20)
+    var offset = 0
+    while offset < count {
+      let part = unsafe buffer.prefix(min(1 << 20, count - offset))
+      try unsafe read(into: part, at: UInt64(offset))
+      unsafe hash.update(UnsafeRawBufferPointer(part))
+      offset += part.count
+    }
+    return hash.digest
+  }
+}
+
+/// Makes sure that `name` can be typed: it stands in `NAME=DIR`, `FILE#NAME` and lists.
+///
+/// - Throws: `ExpertError` with `invalid-name`.
+public func requireExpertName(_ name: String) throws {
+  let forbidden = Array("/=,#".utf8)
+  guard (1...255).contains(name.utf8.count), isValidName(name), name.utf8.first != UInt8(ascii: "-"),
+    !name.utf8.contains(where: { forbidden.contains($0) }), name != ".", name != "..",
+    name.utf8.first != UInt8(ascii: " "), name.utf8.last != UInt8(ascii: " ")
+  else { throw ExpertError(.invalidName, path: "", name: name) }
+}

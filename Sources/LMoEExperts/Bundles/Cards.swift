@@ -1,0 +1,125 @@
+import LMoECore
+import LMoEFormat
+
+/// Makes the JSON cards that say what a bank means (registry §5).
+enum Cards {
+  static let schema: JSON = 1
+
+  /// The card of a base.
+  static func base(
+    _ checkpoint: HFCheckpoint, _ model: CheckpointModel, sourceID: Bits128,
+    norms: [(name: String, norm: Double)], ignoredKeys: [String], clock: UInt64
+  ) -> JSON {
+    [
+      "card": schema,
+      "kind": "base",
+      "architecture": checkpoint.architecture.map(JSON.string) ?? .null,
+      "model_type": checkpoint.modelType.map(JSON.string) ?? .null,
+      "model": model.names.model.json,
+      "text": model.tokenizer.json,
+      "parameters": .integer(checkpoint.parameters),
+      "dtypes": dtypes(checkpoint.tensors.map(\.tensor)),
+      "norms": .object(norms.map { ($0.name, rounded($0.norm)) }),
+      "ignored_keys": .array(ignoredKeys.map(JSON.string)),
+      "source_id": .string(sourceID.description),
+      "files": .array(
+        checkpoint.files.map { ["name": .string($0.name), "tensors": .integer($0.file.tensors.count)] }),
+      "left_out": .array(checkpoint.leftOut.map(JSON.string)),
+      "provenance": provenance(checkpoint.path, clock: clock),
+    ]
+  }
+
+  /// The card of an expert.
+  static func expert(
+    _ expert: LoRAExpert, _ measurement: ExpertMeasurement, base: BaseDescription, clock: UInt64
+  ) -> JSON {
+    let adapter = expert.adapter
+    var card: [(String, JSON)] = [
+      ("card", schema),
+      ("kind", "expert"),
+      ("type", "lora"),
+      ("modules", .array(ModuleGroup.groups(of: expert.modules, norms: measurement.norms).map(\.json))),
+      ("prefix", .string(PEFTTensorName.prefix)),
+    ]
+    if !expert.replacements.isEmpty {
+      card.append(
+        (
+          "replaces",
+          .array(
+            expert.replacements.map {
+              ["tensor": .string($0.tensor), "with": .string($0.with), "same": .bool($0.isSame)]
+            })
+        ))
+    }
+    if !expert.tokens.isEmpty {
+      card.append(
+        (
+          "tokens",
+          .array(
+            expert.tokens.map {
+              [
+                "module": .string($0.module), "indices": .array($0.indices.map { .integer($0) }),
+                "with": .string($0.with), "tied": .bool($0.isTied),
+              ]
+            })
+        ))
+    }
+    if !expert.layerReplication.isEmpty {
+      card.append(
+        (
+          "layer_replication",
+          .array(expert.layerReplication.map { [.integer($0.lowerBound), .integer($0.upperBound)] })
+        ))
+    }
+    card += [
+      ("norm", measurement.norm(of: expert).map(rounded) ?? .null),
+      ("share", measurement.share(of: expert, base: base).map(rounded) ?? .null),
+      ("parameters", .integer(adapter.parameters)),
+      ("dtypes", dtypes(adapter.file.tensors)),
+      (
+        "base",
+        [
+          "name": adapter.baseName.map(JSON.string) ?? .null,
+          "source_id": base.sourceID.map(JSON.string) ?? .null, "match": "asserted",
+        ]
+      ),
+      ("files", [["name": "adapter_model.safetensors", "tensors": .integer(adapter.file.tensors.count)]]),
+      ("left_out", .array(adapter.leftOut.map(JSON.string))),
+      ("provenance", provenance(adapter.path, clock: clock)),
+    ]
+    return .object(card)
+  }
+
+  /// The gate that a fresh bundle has: every expert counts the same.
+  ///
+  /// It lists nobody and covers everybody.
+  static let uniformGate: JSON = [
+    "card": 1, "kind": "gate", "score": "constant", "input": "none", "scope": "global", "pooling": "token",
+    "normaliser": "softmax", "k": nil, "temperature": 1, "mask": "none", "weights": "uniform",
+    "members": "all",
+  ]
+
+  /// Six digits: a norm is for people.
+  static func rounded(_ value: Double) -> JSON { .double(Double(Float(value))) }
+
+  private static func dtypes(_ tensors: [SafetensorsTensor]) -> JSON {
+    var counts: [(String, JSON)] = []
+    for dtype in DType.allCases {
+      let elements = tensors.reduce(0) { $0 + ($1.type.dtype == dtype ? $1.type.elementCount : 0) }
+      if tensors.contains(where: { $0.type.dtype == dtype }) {
+        counts.append((dtype.name, .integer(elements)))
+      }
+    }
+    return .object(counts)
+  }
+
+  private static func provenance(_ path: String, clock: UInt64) -> JSON {
+    let trimmed = path.split(separator: "/").last.map(String.init) ?? path
+    return [
+      "imported_from": .string(trimmed), "imported_ns": .integer(clock), "tool": .string(toolName),
+    ]
+  }
+}
+
+/// The name and version that files made by this tool carry.
+public let toolName = "lmoe-tool 0.1"

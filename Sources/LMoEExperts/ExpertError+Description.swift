@@ -1,0 +1,135 @@
+import LMoECore
+
+extension ExpertError: CustomStringConvertible {
+  /// One sentence that names the file, the tensor and the remedy.
+  public var description: String {
+    let path = path.printable
+    let name = "\"\((name ?? "?").shortened.printable)\""
+    let found = (found ?? "?").printable
+    let expected = (expected ?? "?").printable
+    let suggestion = self.found.map { "; did you mean \"\($0.printable)\"?" } ?? ""
+    let nearest = self.expected.map { " (the nearest is \"\($0.printable)\")" } ?? ""
+    switch code {
+    case .notADirectory: return "\(path) is not a directory"
+    case .noWeights:
+      return
+        "\(path) holds no safetensors weights (\(expected)); save the model again with safe_serialization"
+    case .pickledWeights:
+      return
+        "\(path) has its weights in \(name), a pickle, which can run code when it is read; load it where you trust it and save it again with safe_serialization"
+    case .ambiguousWeights:
+      return
+        "\(path) holds both model.safetensors and model.safetensors.index.json; remove the one that is old"
+    case .noConfiguration:
+      return
+        "\(path) has no \(expected); point at the directory that save_pretrained wrote\(self.found.map { ", such as \($0.printable)" } ?? "")"
+    case .invalidConfiguration: return "\(path) is not a valid configuration: \(found)"
+    case .invalidIndex: return "\(path) is not a valid shard index: \(found)"
+    case .missingShard:
+      return "\(path) names the shard \(name), which is not there; download the checkpoint again"
+    case .staleShard:
+      return "\(path): the shard \(name) belongs to no index; remove it, or restore the index that names it"
+    case .missingTensor:
+      return
+        "\(path): the index says that \(found) holds the tensor \(name), and it does not; the index is stale: download the checkpoint again"
+    case .unlistedTensor:
+      return
+        "\(path): the shard \(found) holds the tensor \(name), which the index does not list there; the index is stale: download the checkpoint again"
+    case .duplicateTensor: return "\(path): the tensor \(name) stands in two shards, \(expected) and \(found)"
+
+    case .unsupportedModel:
+      return self.expected == nil
+        ? "\(path): \(name) is \(found), which this tool cannot compute"
+        : "\(path): the model_type \(found) is not supported; this tool knows \(expected)"
+    case .unknownKey:
+      return
+        "\(path): \(name) is \(found), and this tool does not know what that does to the numbers; if it does nothing, say \"--ignore-key \((self.name ?? "?").shortened.printable)\""
+    case .quantizedModel:
+      return
+        "\(path): the checkpoint is quantized (\(found)); import the original one, which \"quantize\" can make smaller"
+    case .missingWeight:
+      return
+        "\(path): a \(expected) model has the tensor \(name), and the checkpoint has not\(suggestion.isEmpty ? "; download it again" : suggestion)"
+    case .weightShape:
+      return
+        "\(path): the tensor \(name) has the shape \(found), and config.json makes it \(expected); one of them is of another model"
+    case .unexpectedWeight:
+      return
+        "\(path): the tensor \(name) has no place in a \(expected) model; the checkpoint is of another architecture than config.json says"
+
+    case .unsupportedAdapter:
+      return "\(path): \(name) is \(found), which this tool cannot represent; \(expected)"
+    case .mutatedBase:
+      return
+        "\(path): \(name) is \(found): training changed the base itself, and the adapter alone does not fit the original; save it again with path_initial_model_for_weight_conversion, which makes it a plain LoRA"
+    case .unsupportedPattern:
+      return
+        "\(path): the pattern \(name) in \(expected) cannot be used (\(found)); write it out as module names"
+    case .emptyAdapter: return "\(path) holds no LoRA tensors; the adapter was saved empty: save it again"
+    case .unknownTensor:
+      return
+        "\(path): the tensor \(name) is nothing a LoRA adapter has; nothing was imported: remove it if it is not needed"
+    case .unannouncedTensor:
+      return
+        "\(path): the tensor \(name) is there, but adapter_config.json does not say \(expected), so PEFT would leave it out; correct one of them"
+    case .duplicateFactor:
+      return "\(path): the tensors \(name) and \"\(found)\" are for the same place; remove one"
+    case .missingFactor:
+      return
+        "\(path): the module \(name) has no \(expected), which adapter_config.json calls for; save the adapter again"
+    case .invalidFactor:
+      return "\(path): the tensor \(name) has \(found), and needs \(expected)"
+    case .rankMismatch:
+      return
+        "\(path): the module \(name) has rank \(found) in its tensors and \(expected) in adapter_config.json"
+    case .nonFinite:
+      return
+        "\(path): element \(found) of the tensor \(name) is not a finite number; the training diverged: take an earlier checkpoint"
+
+    case .noBase: return "\(path) has no base bank; import one first"
+    case .noSuchModule:
+      return
+        "\(path): the adapter changes \(name), which the base does not have\(nearest); it was trained on another base"
+    case .noSuchTensor:
+      return
+        "\(path): the adapter brings the tensor \(name), and the base has no \(expected)\(self.found.map { " (\($0))" } ?? ""); it was trained on another base"
+    case .untargetedModule:
+      return
+        "\(path): there are factors for \(name), which target_modules in adapter_config.json leaves out, so PEFT would not load them; correct one of them"
+    case .wrongKind:
+      return "\(path): the adapter treats \(name) as \(found), and in the base it is \(expected)"
+    case .shapeMismatch:
+      return
+        "\(path): the adapter's tensors for \(name) are for a weight of \(found), and the base has \(expected); it was trained on another base"
+    case .resizedVocabulary:
+      return
+        "\(path): the tensor \(name) is for a vocabulary of \(found), and the base has \(expected) tokens; import the base with the vocabulary it was trained with"
+
+    case .invalidName:
+      return
+        "\(name) cannot be the name of an expert: use 1 to 255 bytes without \"/\", \"=\", \",\", \"#\", control characters and leading \"-\""
+    case .notExportable: return "\(path): \(name) cannot be exported: \(found)"
+    case .outputExists: return "\(path) already exists; choose another path or remove it"
+
+    case .noExpertNamed:
+      return "\(path) is a bundle; name one of its experts as \(path)#NAME: it has \(found)"
+    case .invalidExpert: return "\(path) is not a valid expert: \(found)"
+    case .tensorMismatch:
+      return
+        "\(path): the tensor \(name) has \(found), and the base asks for \(expected); it was trained on another base"
+    case .baseMismatch:
+      return
+        "\(path) was trained on the base \(found), and this bundle's base is \(expected); add it to a bundle of its own base, or accept this one with --allow-base-mismatch"
+    case .otherBase:
+      return
+        "\(path) is not the base of \(expected): the tensor \(name) \(found); \"lmoe-tool verify \(expected) --against-base \(path)\" lists all that differs"
+    }
+  }
+}
+
+extension String {
+  /// Cut off where a sentence would drown in it: names in files can have any length.
+  var shortened: String {
+    utf8.count <= 300 ? self : String(String.UnicodeScalarView(unicodeScalars.prefix(297))) + "…"
+  }
+}

@@ -1,0 +1,182 @@
+import LMoECore
+import LMoEFormat
+
+/// Finds the place of an adapter's tensors in the model of a base.
+struct ExpertPlacement {
+  private let adapter: PEFTAdapter
+  private let base: BaseDescription
+  private let configuration: PEFTConfiguration
+  private(set) var tensors: [LoRAExpert.Placed] = []
+  private(set) var notes: [String] = []
+  /// Whether PEFT saw the model without the leading `model.`.
+  private let isBare: Bool
+
+  init(_ adapter: PEFTAdapter, _ base: BaseDescription) {
+    self.adapter = adapter
+    self.base = base
+    configuration = adapter.configuration
+    isBare = adapter.modules.contains { $0.name.hasPrefix("layers.") || $0.name == "embed_tokens" }
+  }
+
+  private var names: TensorNames { base.names }
+  private var path: String { adapter.file.path }
+
+  /// The model's name of a module, and that of the base's module whose weights it uses: they differ where
+  /// layers are replicated.
+  private func resolve(_ module: String) throws -> (name: String, base: String) {
+    let full = isBare && !module.hasPrefix("model.") && module != "lm_head" ? "model." + module : module
+    let mapped = configuration.layerReplication.isEmpty ? full : original(full)
+    if let mapped, names.shape(mapped + ".weight") != nil { return (full, mapped) }
+    if let name = names.canonical(module: module), configuration.layerReplication.isEmpty {
+      return (name, name)
+    }
+    throw ExpertError(
+      .noSuchModule, path: path, name: module, expected: closestName(to: module, among: names.modules))
+  }
+
+  /// The module of the base that one of the replicated stack is; nil beyond its end.
+  private func original(_ module: String) -> String? {
+    let head = "model.layers."
+    guard module.hasPrefix(head) else { return module }
+    let rest = module.dropFirst(head.count)
+    guard let dot = rest.firstIndex(of: "."), let number = Int(rest[..<dot]) else { return nil }
+    var left = number
+    for range in configuration.layerReplication {
+      if left < range.count { return head + String(range.lowerBound + left) + rest[dot...] }
+      left -= range.count
+    }
+    return nil
+  }
+
+  mutating func place(_ module: LoRAModule) throws -> LoRAModule {
+    let (name, original) = try resolve(module.name)
+    let isEmbedding = original == "model.embed_tokens"
+    guard let shape = names.shape(original + ".weight"), shape.count == 2, isEmbedding == module.isEmbedding
+    else {
+      throw ExpertError(
+        .wrongKind, path: path, name: module.name,
+        expected: isEmbedding ? "an embedding" : "a linear layer or a norm",
+        found: module.isEmbedding ? "an embedding" : "a linear layer")
+    }
+    let found =
+      module.isEmbedding
+      ? [module.inputFeatures, module.outputFeatures] : [module.outputFeatures, module.inputFeatures]
+    guard shape == found else {
+      try refuseResized(module.isEmbedding ? module.a : module.b, base: shape, found: found)
+      throw ExpertError(
+        .shapeMismatch, path: path, name: module.name, expected: "\(shape)", found: "\(found)")
+    }
+    for tensor in [module.a, module.b] + module.vectors {
+      guard let parsed = PEFTTensorName(tensor.name) else { continue }
+      tensors.append(LoRAExpert.Placed(name: parsed.canonical(module: name), tensor: tensor))
+    }
+    var placed = module
+    placed.name = name
+    return placed
+  }
+
+  /// The tensors of the model that a whole tensor replaces: two, where it is the embedding of a tied model and
+  /// was not saved from a wrapper of its own.
+  mutating func place(_ whole: PEFTAdapter.Whole) throws -> [LoRAExpert.Replacement] {
+    guard case .whole(let leaf, let isBaseLayer) = whole.name.role else { return [] }
+    guard let (name, original) = try? resolve(whole.name.module) else {
+      throw ExpertError(.unknownTensor, path: path, name: whole.tensor.name)
+    }
+    let target = original + "." + leaf
+    guard let shape = names.shape(target) else {
+      throw ExpertError(
+        .noSuchTensor, path: path, name: whole.tensor.name, expected: target,
+        found: leaf == "bias" ? "the base's layers have no bias" : nil)
+    }
+    guard shape == whole.tensor.type.shape else {
+      try refuseResized(whole.tensor, base: shape, found: whole.tensor.type.shape)
+      throw ExpertError(
+        .shapeMismatch, path: path, name: whole.tensor.name, expected: "\(shape)",
+        found: "\(whole.tensor.type.shape)")
+    }
+    let stored = whole.name.canonical(module: name)
+    tensors.append(LoRAExpert.Placed(name: stored, tensor: whole.tensor))
+    let replacement = LoRAExpert.Replacement(tensor: name + "." + leaf, with: stored, isSame: false)
+    // A saved module is a copy of its own; anything else is loaded into the tensor that both share.
+    let isShared =
+      isBaseLayer || !configuration.modulesToSave.contains { whole.name.module.hasByteSuffix($0) }
+    let other = name == "lm_head" ? "model.embed_tokens" : "lm_head"
+    let bringsBoth = adapter.wholes.contains { $0.name.module.hasByteSuffix(other) }
+    guard base.model.tiesEmbeddings, isShared, !bringsBoth, ["model.embed_tokens", "lm_head"].contains(name)
+    else {
+      return [replacement]
+    }
+    return [replacement, LoRAExpert.Replacement(tensor: other + ".weight", with: stored, isSame: false)]
+  }
+
+  /// Says so where the two differ in the number of tokens alone.
+  private func refuseResized(_ tensor: SafetensorsTensor, base shape: [Int], found: [Int]) throws {
+    guard shape.count == 2, found.count == 2, shape[1] == found[1], shape[0] == base.model.vocabularySize
+    else {
+      return
+    }
+    throw ExpertError(
+      .resizedVocabulary, path: path, name: tensor.name, expected: "\(shape[0])", found: "\(found[0])")
+  }
+
+  mutating func place(_ rows: PEFTAdapter.Tokens) throws -> LoRAExpert.TokenRows {
+    let (name, original) = try resolve(rows.name.module)
+    guard let shape = names.shape(original + ".weight"), shape.count == 2,
+      shape[0] == base.model.vocabularySize
+    else {
+      throw ExpertError(
+        .wrongKind, path: path, name: rows.name.module, expected: "a linear layer or a norm",
+        found: "an embedding")
+    }
+    guard shape[1] == rows.tensor.type.shape[1] else {
+      throw ExpertError(
+        .shapeMismatch, path: path, name: rows.tensor.name, expected: "\([rows.indices.count, shape[1]])",
+        found: "\(rows.tensor.type.shape)")
+    }
+    if let beyond = rows.indices.first(where: { $0 >= shape[0] }) {
+      throw ExpertError(
+        .resizedVocabulary, path: path, name: rows.tensor.name, expected: "\(shape[0])",
+        found: "\(beyond + 1)")
+    }
+    let stored = rows.name.canonical(module: name)
+    tensors.append(LoRAExpert.Placed(name: stored, tensor: rows.tensor))
+    return LoRAExpert.TokenRows(
+      module: name, indices: rows.indices, with: stored,
+      isTied: base.model.tiesEmbeddings && name == "model.embed_tokens"
+        && !adapter.tokens.contains { $0.name.module.hasByteSuffix("lm_head") })
+  }
+
+  /// Every module that the configuration targets has its factors, and no other has.
+  mutating func checkCompleteness() throws {
+    let targets = configuration.targets
+    if let what = targets.unknownPattern {
+      notes.append("its target_modules cannot be compared with its tensors: the pattern has \(what)")
+      return
+    }
+    let present = Set(adapter.modules.map { ByteKey($0.name) })
+    // PEFT ties the two ends of a tied model without listing the other one.
+    let tied: Set<String> =
+      configuration.tiesWeights && base.model.tiesEmbeddings ? ["lm_head", "model.embed_tokens"] : []
+    for module in adapter.modules where targets.contains(module.name) == false && !tied.contains(module.name)
+    {
+      throw ExpertError(.untargetedModule, path: path, name: module.name)
+    }
+    for name in stackedModules() where targets.contains(name) == true && !present.contains(ByteKey(name)) {
+      throw ExpertError(.missingFactor, path: path, name: name, expected: "lora_A and lora_B")
+    }
+  }
+
+  /// Linear layers and embeddings of the model as PEFT saw it.
+  private func stackedModules() -> [String] {
+    let replication = configuration.layerReplication.flatMap(Array.init)
+    let layers = replication.isEmpty ? Array(0..<base.model.layerCount) : replication
+    var result = ["model.embed_tokens", "lm_head"]
+    for layer in layers.indices {
+      for name in ["q_proj", "k_proj", "v_proj", "o_proj"] {
+        result.append("model.layers.\(layer).self_attn.\(name)")
+      }
+      for name in ["gate_proj", "up_proj", "down_proj"] { result.append("model.layers.\(layer).mlp.\(name)") }
+    }
+    return isBare ? result.map { $0.hasPrefix("model.") ? String($0.dropFirst(6)) : $0 } : result
+  }
+}

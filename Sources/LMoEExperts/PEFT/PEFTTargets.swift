@@ -1,0 +1,110 @@
+import LMoECore
+
+/// Which modules a configuration says to adapt: PEFT's `target_modules` and what restricts it.
+///
+/// The tensors in the file decide what is adapted; this says what must be among them.
+struct PEFTTargets: Sendable {
+  private enum Selection: Sendable {
+    /// What PEFT takes for the supported families if nothing is said.
+    case unspecified
+    case allLinear
+    case names(Set<ByteKey>)
+    case pattern(ModulePattern)
+    /// A regular expression outside the supported subset: nothing can be said.
+    case unknown(String)
+  }
+
+  private let targets: Selection
+  private let excluded: Selection
+  private let layers: [Int]?
+  private let layerPatterns: [String]
+  private let modulesToSave: [String]
+
+  init(_ reader: ConfigurationReader, modulesToSave: [String]) throws {
+    targets = try Self.selection(reader, "target_modules") ?? .unspecified
+    excluded = try Self.selection(reader, "exclude_modules") ?? .names([])
+    layers = try reader.integers("layers_to_transform").flatMap { $0.isEmpty ? nil : $0 }
+    if let text = reader.value("layers_pattern")?.string {
+      layerPatterns = [text]
+    } else {
+      layerPatterns = try reader.texts("layers_pattern") ?? []
+    }
+    self.modulesToSave = modulesToSave
+  }
+
+  private static func selection(_ reader: ConfigurationReader, _ key: String) throws -> Selection? {
+    guard let value = reader.value(key) else { return nil }
+    guard let text = value.string else {
+      return .names(Set(try (reader.texts(key) ?? []).map { ByteKey($0) }))
+    }
+    if text.lowercased() == "all-linear" { return .allLinear }
+    do throws(PatternError) { return .pattern(try ModulePattern(text)) } catch { return .unknown(error.what) }
+  }
+
+  /// What is not understood about the regular expression; nil if all is.
+  var unknownPattern: String? {
+    if case .unknown(let what) = targets { return what }
+    if case .unknown(let what) = excluded { return what }
+    return nil
+  }
+
+  /// Whether the module was adapted; nil if that cannot be told.
+  ///
+  /// - Parameter module: Its path as PEFT had it; a linear layer or the embedding.
+  func contains(_ module: String) -> Bool? {
+    guard unknownPattern == nil else { return nil }
+    if matches(excluded, module) || modulesToSave.contains(where: { isInside(module, $0) }) { return false }
+    guard matches(targets, module) else { return false }
+    guard case .names(let names) = targets, let layers else { return true }
+    // An exact name is adapted whatever its layer.
+    if names.contains(ByteKey(module)) { return true }
+    return layer(of: module).map { layers.contains($0) } ?? false
+  }
+
+  private func matches(_ selection: Selection, _ module: String) -> Bool {
+    switch selection {
+    case .unspecified: return module.hasSuffix(".q_proj") || module.hasSuffix(".v_proj")
+    case .allLinear: return module.hasSuffix("_proj")
+    case .names(let names):
+      // The path itself, or what follows one of its dots.
+      let bytes = module.utf8
+      if names.contains(ByteKey(module)) { return true }
+      return bytes.indices.contains { index in
+        bytes[index] == UInt8(ascii: ".")
+          && names.contains(ByteKey(String(decoding: bytes[bytes.index(after: index)...], as: UTF8.self)))
+      }
+    case .pattern(let pattern): return pattern.matches(module)
+    case .unknown: return false
+    }
+  }
+
+  /// Whether a module is, or lies in, one that is saved whole (PEFT: `(^|.*\.)name($|\..*)`).
+  private func isInside(_ module: String, _ name: String) -> Bool {
+    ("." + module + ".").utf8.contains("." + name + ".")
+  }
+
+  /// The number after the last component of `layers_pattern`, or the first number in the path.
+  private func layer(of module: String) -> Int? {
+    let parts = module.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+      .map { String(decoding: $0, as: UTF8.self) }
+    for index in parts.indices.dropFirst() where index < parts.count - 1 {
+      guard let number = Int(parts[index]) else { continue }
+      // Without a pattern something has to stand before the container's name.
+      if layerPatterns.isEmpty ? index >= 2 : index >= 2 && layerPatterns.contains(parts[index - 1]) {
+        return number
+      }
+    }
+    return nil
+  }
+}
+
+extension String.UTF8View {
+  /// Whether the bytes of `text` stand somewhere in these.
+  func contains(_ text: String) -> Bool {
+    let (bytes, wanted) = (Array(self), Array(text.utf8))
+    guard bytes.count >= wanted.count else { return false }
+    return (0...(bytes.count - wanted.count)).contains { start in
+      bytes[start..<start + wanted.count].elementsEqual(wanted)
+    }
+  }
+}

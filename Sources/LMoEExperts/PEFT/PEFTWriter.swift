@@ -1,0 +1,150 @@
+import LMoECore
+import LMoEFormat
+
+/// Makes an `adapter_config.json` from an expert's card: what PEFT since 0.6 reads, with newer keys only where
+/// the expert needs them.
+///
+/// rsLoRA is written as the α that gives the same scaling, since old versions do not know it.
+struct PEFTWriter {
+  private let card: JSON
+  private let groups: [ModuleGroup]
+  private let path: String
+  private let expert: String
+
+  /// Reads the card of an expert.
+  ///
+  /// - Throws: `ExpertError` with `not-exportable`.
+  init(card: JSON?, path: String, expert: String) throws {
+    guard let card, card["type"] == "lora", let groups = ModuleGroup.groups(ofCard: card) else {
+      throw ExpertError(.notExportable, path: path, name: expert, found: "its card is not that of a LoRA")
+    }
+    guard Set(groups.map(\.numbers.isDoRA)).count <= 1 else {
+      throw ExpertError(
+        .notExportable, path: path, name: expert, found: "some of its modules are DoRA, which PEFT cannot say"
+      )
+    }
+    (self.card, self.groups, self.path, self.expert) = (card, groups, path, expert)
+  }
+
+  private var modules: [String] { groups.flatMap(\.targets) }
+
+  /// The configuration, as PEFT writes it: sorted keys, two spaces.
+  func configuration(layers: Int?) throws -> String {
+    let (rank, alpha) = try defaults()
+    var object: [(String, JSON)] = [
+      ("base_model_name_or_path", card["base"]?["name"] ?? .null),
+      ("bias", .string(replacedBiases.isEmpty ? "none" : "all")),
+      ("fan_in_fan_out", false), ("inference_mode", true), ("init_lora_weights", true),
+      ("lora_alpha", .double(alpha)), ("lora_dropout", 0), ("modules_to_save", savedModules),
+      ("peft_type", "LORA"), ("r", .integer(rank)), ("target_modules", targets(layers: layers)),
+      ("task_type", "CAUSAL_LM"),
+    ]
+    let patterns = try self.patterns(rank: rank, alpha: alpha)
+    object.append(("rank_pattern", .object(patterns.ranks)))
+    object.append(("alpha_pattern", .object(patterns.alphas)))
+    if groups.contains(where: \.numbers.isDoRA) { object.append(("use_dora", true)) }
+    if groups.contains(where: \.numbers.hasBias) { object.append(("lora_bias", true)) }
+    if let stack = card["layer_replication"] { object.append(("layer_replication", stack)) }
+    let rows = card["tokens"]?.array ?? []
+    if !rows.isEmpty {
+      object.append(
+        (
+          "trainable_token_indices",
+          .object(
+            rows.compactMap { row in
+              row["module"]?.string.flatMap { module in row["indices"].map { (lastComponent(module), $0) } }
+            })
+        ))
+    }
+    return JSON.object(object.sorted { $0.0 < $1.0 }).serialized(pretty: true)
+  }
+
+  /// Rank and α that need no pattern: those of the head, which old versions cannot name in one, or else of most
+  /// modules.
+  private func defaults() throws -> (rank: Int, alpha: Double) {
+    let head = groups.first { $0.targets.contains("lm_head") }
+    guard let group = head ?? groups.max(by: { $0.targets.count < $1.targets.count }) else { return (8, 8) }
+    return (group.numbers.rank, try alpha(group.numbers))
+  }
+
+  /// The α of which α/r is exactly the scaling.
+  private func alpha(_ numbers: ModuleGroup.Numbers) throws -> Double {
+    let rank = Double(numbers.rank)
+    let guess = numbers.scaling * rank
+    for alpha in [numbers.alpha, guess, guess.nextUp, guess.nextDown] where alpha / rank == numbers.scaling {
+      return alpha
+    }
+    throw ExpertError(
+      .notExportable, path: path, name: expert, found: "no alpha gives the scaling \(numbers.scaling)")
+  }
+
+  private func patterns(
+    rank: Int, alpha: Double
+  ) throws -> (ranks: [(String, JSON)], alphas: [(String, JSON)]) {
+    var result: (ranks: [(String, JSON)], alphas: [(String, JSON)]) = ([], [])
+    for group in groups {
+      let own = try self.alpha(group.numbers)
+      guard group.numbers.rank != rank || own != alpha else { continue }
+      for key in keys(of: group) {
+        if group.numbers.rank != rank { result.ranks.append((key, .integer(group.numbers.rank))) }
+        if own != alpha { result.alphas.append((key, .double(own))) }
+      }
+    }
+    return (result.ranks.sorted { $0.0 < $1.0 }, result.alphas.sorted { $0.0 < $1.0 })
+  }
+
+  /// What names the modules of a group and no others: last components where every such module is in it, or
+  /// paths without their first component, which is what PEFT 0.6 can match.
+  private func keys(of group: ModuleGroup) -> [String] {
+    var keys: [String] = []
+    for (kind, members) in Dictionary(grouping: group.targets, by: lastComponent).sorted(by: {
+      $0.key < $1.key
+    }) {
+      let isAlone = !groups.contains {
+        $0.numbers != group.numbers && $0.targets.contains { lastComponent($0) == kind }
+      }
+      if isAlone {
+        keys.append(kind)
+      } else {
+        keys += members.map { $0.hasPrefix("model.") ? String($0.dropFirst(6)) : $0 }
+      }
+    }
+    return keys
+  }
+
+  /// Last components where every layer has them, full paths otherwise.
+  private func targets(layers: Int?) -> JSON {
+    let kinds = Dictionary(grouping: modules, by: lastComponent)
+    let areComplete = kinds.allSatisfy { kind, members in
+      ["embed_tokens", "lm_head"].contains(kind) || members.count == layers
+    }
+    let names = areComplete ? kinds.keys.sorted() : modules.sorted()
+    return .array(names.map(JSON.string))
+  }
+
+  /// Whole tensors that take the place of the base's.
+  private var replaced: [String] {
+    (card["replaces"]?.array ?? []).filter { $0["same"]?.bool != true }.compactMap { $0["tensor"]?.string }
+  }
+
+  private var replacedBiases: [String] { replaced.filter { $0.hasSuffix(".bias") } }
+
+  private var savedModules: JSON {
+    let names = replaced.filter { $0.hasSuffix(".weight") }.map { String($0.dropLast(7)) }
+    return names.isEmpty ? .null : .array(names.sorted().map(JSON.string))
+  }
+
+  /// Tensors that say nothing: copies of the base's own.
+  var copies: Set<ByteKey> {
+    Set(
+      (card["replaces"]?.array ?? []).filter { $0["same"]?.bool == true }.compactMap { $0["with"]?.string }
+        .map { ByteKey($0) })
+  }
+
+  /// Whether the modules differ in rank or scaling, which some readers pass over.
+  var usesPatterns: Bool { Set(groups.map { [Double($0.numbers.rank), $0.numbers.scaling] }).count > 1 }
+
+  private func lastComponent(_ module: String) -> String {
+    module.split(separator: ".").last.map(String.init) ?? module
+  }
+}

@@ -1,0 +1,73 @@
+import LMoECore
+import LMoEExperts
+import LMoEFormat
+
+/// `inspect --experts`: each expert in full, and where in the model it acts.
+struct ExpertDetails {
+  let expert: ExpertFacts
+
+  var lines: [String] {
+    let base = expert.card?["base"]
+    let name = base?["name"]?.string.map { "trained on \"\($0)\", " } ?? ""
+    var lines = [
+      "\(Terminal.bold("expert " + expert.bank.shortName.printable))  \(expert.kind), id \(expert.bank.id)",
+      "  \(formatted(count: expert.parameters)) parameters (\(dtypes)), \(formatted(bytes: expert.bank.storedBytes)) stored of \(formatted(bytes: expert.bank.logicalBytes))",
+      "  base: \(name)\(base?["match"]?.string ?? "unknown"), source \(base?["source_id"]?.string ?? "unknown")",
+    ]
+    if let norm = expert.norm {
+      let share = expert.share.map { ", \(significant(100 * $0)) % of the weights it changes" } ?? ""
+      lines.append("  norm \(significant(norm))\(share)")
+    }
+    lines += expert.extras.map { "  " + $0 }
+    lines = lines.enumerated().map { $0.offset == 0 ? $0.element : $0.element.printable }
+    return lines + [""] + moduleTable.lines
+  }
+
+  private var dtypes: String {
+    (expert.card?["dtypes"]?.object?.members ?? []).map(\.key).joined(separator: " ")
+  }
+
+  /// A row for each kind of module and numbers: how large the delta is from the first layer to the last.
+  private var moduleTable: Table {
+    var rows: [(key: String, cells: [String], norms: [Double?])] = []
+    var places: [String: Int] = [:]
+    for group in expert.groups {
+      for (target, norm) in zip(group.targets, group.norms) {
+        let kind = targetSummary([target])
+        let key = "\(kind) \(group.numbers.summary)"
+        if let place = places[key] {
+          rows[place].norms.append(norm)
+        } else {
+          places[key] = rows.count
+          let numbers = group.numbers
+          rows.append(
+            (key, [kind, "\(numbers.rank)", shortest(numbers.alpha), shortest(numbers.scaling)], [norm]))
+        }
+      }
+    }
+    let largest = rows.flatMap { $0.norms.compactMap(\.self) }.max() ?? 0
+    var table = Table([
+      ("module", .left), ("rank", .right), ("alpha", .right), ("scale", .right), ("count", .right),
+      ("norm", .right), ("first layer … last", .left),
+    ])
+    for row in rows {
+      let known = row.norms.compactMap(\.self)
+      let total =
+        known.count == row.norms.count ? significant(known.reduce(0) { $0 + $1 * $1 }.squareRoot()) : "–"
+      table.add(row.cells + ["\(row.norms.count)", total, sparkline(row.norms, largest: largest)])
+    }
+    return table
+  }
+}
+
+/// Bars of eight heights, one a value, at most 32: more values share a bar.
+func sparkline(_ values: [Double?], largest: Double) -> String {
+  let bars = Array("▁▂▃▄▅▆▇█")
+  let width = min(values.count, 32)
+  return String(
+    (0..<width).map { column in
+      let part = values[(column * values.count / width)..<((column + 1) * values.count / width)]
+      guard let value = part.compactMap(\.self).max(), largest > 0 else { return " " }
+      return bars[min(7, Int(value / largest * 7.999))]
+    })
+}

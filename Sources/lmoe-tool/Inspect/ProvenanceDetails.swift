@@ -1,0 +1,53 @@
+import LMoECore
+import LMoEFormat
+
+/// `inspect --provenance`: where each bank comes from and what came with it.
+struct ProvenanceDetails {
+  let bank: BankEntry
+  let card: JSON?
+  let documents: [Entry]
+
+  var json: JSON {
+    [
+      "bank": .string(bank.name), "id": .string(bank.id.description),
+      "content_id": .string(bank.contentID.description), "provenance": card?["provenance"] ?? .null,
+      "source_id": card?["source_id"] ?? card?["base"]?["source_id"] ?? .null,
+      "left_out": card?["left_out"] ?? [], "ignored_keys": card?["ignored_keys"] ?? [],
+      "documents": .array(
+        documents.map { ["name": .string($0.name), "bytes": .integer($0.type.rawBytes)] }),
+    ]
+  }
+
+  var lines: [String] {
+    var lines = [Terminal.bold(bank.name.printable)]
+    func add(_ label: String, _ value: String?) {
+      if let value { lines.append("  \(label.padded(to: 11)) \(value.printable)") }
+    }
+    let origin = card?["provenance"]
+    add("from", origin?["imported_from"]?.string)
+    add(
+      "at", (origin?["imported_ns"]?.number?.integer(UInt64.self)).map { formatted(nanoseconds: $0) + " UTC" }
+    )
+    add("by", origin?["tool"]?.string)
+    add("id", bank.id.description)
+    add("content id", bank.contentID.description)
+    add("source id", card?["source_id"]?.string)
+    if let base = card?["base"], !base.isNull {
+      add(
+        "base",
+        "\(base["name"]?.string ?? "unnamed"), \(base["match"]?.string ?? "unknown"), source \(base["source_id"]?.string ?? "unknown")"
+      )
+    }
+    add("not taken", list("left_out"))
+    add("ignored", list("ignored_keys"))
+    for document in documents {
+      lines.append("    \(formatted(bytes: document.type.rawBytes).padded(to: 9)) \(document.name.printable)")
+    }
+    return lines
+  }
+
+  private func list(_ key: String) -> String? {
+    let names = (card?[key]?.array ?? []).compactMap(\.string)
+    return names.isEmpty ? nil : names.joined(separator: ", ")
+  }
+}
