@@ -81,7 +81,7 @@ import Testing
   static let bad: [(card: JSON, tensors: Tensors, sentence: String)] = [
     (
       ["type": "prompt"], [],
-      "b#x: \"type\" is prompt, which this tool cannot represent yet; use a newer lmoe-tool"
+      "b#x: \"type\" is prompt, which this tool cannot represent; use a newer lmoe-tool"
     ),
     (["type": "lora"], [], "b#x is not a valid expert: its card has no table of modules"),
     (
@@ -118,12 +118,12 @@ import Testing
     ),
     (
       card([first]), factors(first, input: 5),
-      "b#x: the adapter's factors for \"model.layers.0.q\" are for a weight of [6, 5], and the base has [6, 4]"
+      "b#x: the adapter's tensors for \"model.layers.0.q\" are for a weight of [6, 5], and the base has [6, 4]"
         + elsewhere
     ),
     (
       card([first]), factors(first, output: 8),
-      "b#x: the adapter's factors for \"model.layers.0.q\" are for a weight of [8, 4], and the base has [6, 4]"
+      "b#x: the adapter's tensors for \"model.layers.0.q\" are for a weight of [8, 4], and the base has [6, 4]"
         + elsewhere
     ),
     (
@@ -132,7 +132,7 @@ import Testing
         ("p.model.embed_tokens.lora_embedding_A", [2, 21]),
         ("p.model.embed_tokens.lora_embedding_B", [4, 2]),
       ],
-      "b#x: the adapter's factors for \"model.embed_tokens\" are for a weight of [21, 4], and the base has [20, 4]"
+      "b#x: the adapter's tensors for \"model.embed_tokens\" are for a weight of [21, 4], and the base has [20, 4]"
         + elsewhere
     ),
     (
@@ -160,7 +160,7 @@ import Testing
     ),
     (
       card([first], [("layer_replication", [[1, 2]])]), factors(first),
-      "b#x: the adapter's factors for \"model.layers.0.q\" are for a weight of [6, 4], and the base has [8, 4]"
+      "b#x: the adapter's tensors for \"model.layers.0.q\" are for a weight of [6, 4], and the base has [8, 4]"
         + elsewhere
     ),
   ]
@@ -188,7 +188,7 @@ import Testing
       }
       #expect(
         found
-          == "\(source.path)#x: the adapter's factors for \"q\" are for a weight of [6, 4], and the base has [6, 5]"
+          == "\(source.path)#x: the adapter's tensors for \"q\" are for a weight of [6, 4], and the base has [6, 5]"
           + Self.elsewhere)
     }
     let homeless = try scratch.bundle("homeless.lmoe", [])
