@@ -132,6 +132,19 @@ import class LMoEFormat.Bundle
     #expect(output.status == 0 && output.err == "")
   }
 
+  @Test func `a base of a model that this tool does not know`() throws {
+    let source = try bundle("a.lmoe")
+    let base = try source.bank("base")
+    let writer = try BundleWriter(creating: tool.path("unknown.lmoe"))
+    try writer.addBank(
+      "base", card: ["kind": "base", "source_id": .string("\(base.contentID)")],
+      entries: try source.entriesToCopy(of: base).filter { $0.class == .tensor })
+    try writer.commit(note: "test")
+    try tool.succeed("add", "unknown.lmoe", "math=a.lmoe#math")
+    #expect(try tool.run("add", "unknown.lmoe", "code=\(Tool.adapter("code"))").status == 3)
+    try tool.succeed("verify", "unknown.lmoe", "--full", "--against-base", "a.lmoe")
+  }
+
   @Test func `damage and locks`() throws {
     let entry = try #require(
       try bundle("a.lmoe").manifest(of: bundle("a.lmoe").bank("expert/math")).tensors.last)
