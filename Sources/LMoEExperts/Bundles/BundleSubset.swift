@@ -50,6 +50,17 @@ public struct BundleSubset: Sendable {
     }
   }
 
+  /// Raw bytes of the tensors whose bytes it copies, for progress.
+  public func rawBytes(of bundle: Bundle) -> UInt64 {
+    bundle.banks.filter(isWanted).reduce(0) { total, bank in
+      switch base {
+      case .withoutWeights where bank.kind == "base": total
+      case .asIs where bank.isExternal: total
+      default: total + bank.logicalBytes
+      }
+    }
+  }
+
   private func isWanted(_ bank: BankEntry) -> Bool {
     guard bank.kind == "expert", let experts else { return true }
     return experts.contains { $0.hasSameBytes(as: bank.shortName) }

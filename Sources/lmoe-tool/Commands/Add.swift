@@ -51,12 +51,15 @@ struct Add: ParsableCommand {
     let writer = try BundleWriter(
       appendingTo: file, options: write.writerOptions(codec: codec, progress: progress))
     defer { progress.finish() }
-    let base = try writer.baseDescription()
+    // Only what comes from outside has to be resolved on a model: an expert of a bundle fits by its card.
+    var base: BaseDescription?
     var mismatched: [StoredExpert] = []
     for (name, source) in sources {
       switch source {
       case .adapter(let adapter):
-        note(adapter.path, try writer.addExpert(adapter, named: name, on: base).notes)
+        let known = try base ?? writer.baseDescription()
+        base = known
+        note(adapter.path, try writer.addExpert(adapter, named: name, on: known).notes)
       case .stored(let expert):
         let added = try writer.addExpert(copying: expert, named: name, allowsMismatch: allowBaseMismatch)
         if added.isMismatched { mismatched.append(expert) }
@@ -66,7 +69,7 @@ struct Add: ParsableCommand {
     let notes = sources.map { "expert/\($0.name)\($0.source.origin)" }
     let written = try writer.commit(note: "add " + notes.joined(separator: ", "))
     progress.finish()
-    for case (_, .adapter(let adapter)) in sources { noteOtherBaseName(adapter, importedFrom: base.name) }
+    for case (_, .adapter(let adapter)) in sources { noteOtherBaseName(adapter, importedFrom: base?.name) }
     for expert in mismatched {
       Terminal.complain(
         "Note: \(expert.path.printable) was trained on another base; it is recorded as mismatched.")

@@ -103,7 +103,7 @@ struct Export: ParsableCommand {
     subset.experts = expert.isEmpty ? nil : expert
     if noBase { subset.base = .withoutWeights }
     if let resolved { subset.base = .embedded(resolved) }
-    let progress = ProgressBar("export", total: bundle.banks.reduce(0) { $0 + $1.logicalBytes })
+    let progress = ProgressBar("export", total: subset.rawBytes(of: bundle))
     defer { progress.finish() }
     let writer = try BundleWriter(
       creating: output, options: WriteOptions.defaults.writerOptions(progress: progress), in: system)
