@@ -43,6 +43,21 @@ import Testing
     }
   }
 
+  @Test(
+    arguments: [
+      "attn", "attention", "rope", "rotary", "norm", "scal", "multiplier", "softcap", "window", "expert",
+      "moe",
+      "router", "gate", "bias", "act", "residual", "logit", "position", "alibi", "clip", "quant", "layer",
+      "head",
+      "embed", "parallel", "factor", "theta", "hidden", "block", "conv", "shared", "mup", "memory",
+      "temperature", "chunk",
+    ]) func `each word that has to do with the computation`(word: String) throws
+  {
+    #expect(Self.refusal("llama", ("x_\(word.uppercased())_x", 7)).contains("--ignore-key x_"))
+    // Only training drops anything out.
+    #expect(Self.refusal("llama", ("\(word)_dropout", 7)) == "")
+  }
+
   @Test func `a factor of one multiplies nothing`() throws {
     #expect(Self.refusal("llama", ("residual_multiplier", 1), ("logits_scaling", .double(1.0))) == "")
   }
