@@ -61,7 +61,7 @@ extension ExpertError: CustomStringConvertible {
       return "\(path): \(name) is \(found), which this tool cannot represent; \(expected)"
     case .mutatedBase:
       return
-        "\(path): \(name) is \(found): training changed the base itself, and the adapter alone does not fit the original; save it again with path_initial_model_for_weight_conversion, which makes it a plain LoRA"
+        "\(path): \(name) is \(found): training changed the base itself, and the adapter alone does not fit the original; \(expected)"
     case .unsupportedPattern:
       return
         "\(path): the pattern \(name) in \(expected) cannot be used (\(found)); write it out as module names"

@@ -168,6 +168,15 @@ import Testing
     try makeAdapter(
       Self.good, [("rank_pattern", .object((0..<4096).map { ("(?:[a-z]{1,60}){1,60}k\($0)", 2 as JSON) }))])
     #expect(try sentence().contains("in rank_pattern cannot be used (it has too many steps"))
+    let modules = (0..<5000).flatMap {
+      [("m.\($0).lora_A.weight", [2, 1]), ("m.\($0).lora_B.weight", [1, 2])]
+    }
+    try makeAdapter(
+      modules, [("rank_pattern", .object((0..<4096).map { ("(.*)*(.*)*k\($0)", 2 as JSON) }))])
+    #expect(
+      try sentence()
+        == "Error: x/adapter_config.json is not a valid configuration: rank_pattern and alpha_pattern are too much work for this many modules; write module names"
+    )
   }
 
   @Test func `a configuration without a floor`() throws {

@@ -35,7 +35,7 @@ import Testing
     "leftover":
       #"@/adapter_model.safetensors: the tensor "base_model.model.model.layers.0.self_attn.q_proj.lora_C.weight" is nothing a LoRA adapter has; nothing was imported: remove it if it is not needed"#,
     "loftq":
-      #"@/adapter_config.json: "init_lora_weights" is "loftq": training changed the base itself, and the adapter alone does not fit the original; save it again with path_initial_model_for_weight_conversion, which makes it a plain LoRA"#,
+      #"@/adapter_config.json: "init_lora_weights" is "loftq": training changed the base itself, and the adapter alone does not fit the original; merge it into the quantized base it was trained on"#,
     "loha":
       #"@/adapter_config.json: "peft_type" is "LOHA", which this tool cannot represent; only LORA adapters can be imported"#,
     "lora_ga":

@@ -51,7 +51,10 @@ struct AdapterTensors {
 
   /// The module table, each with its numbers.
   func modules(_ configuration: PEFTConfiguration) throws -> [LoRAModule] {
-    try factors.sorted { $0.key < $1.key }.map { try module($0.key.text, $0.value.roles, configuration) }
+    try configuration.requireFewSteps(forNames: factors.keys.reduce(0) { $0 + $1.text.utf8.count })
+    return try factors.sorted { $0.key < $1.key }.map {
+      try module($0.key.text, $0.value.roles, configuration)
+    }
   }
 
   private func module(

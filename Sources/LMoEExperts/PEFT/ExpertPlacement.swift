@@ -153,6 +153,12 @@ struct ExpertPlacement {
       notes.append("its target_modules cannot be compared with its tensors: the pattern has \(what)")
       return
     }
+    let stacked = stackedModules()
+    let bytes = (stacked + adapter.modules.map(\.name)).reduce(0) { $0 + $1.utf8.count }
+    guard targets.cost <= 1_000_000_000 / max(bytes, 1) else {
+      notes.append("its target_modules cannot be compared with its tensors: the patterns are too much work")
+      return
+    }
     let present = Set(adapter.modules.map { ByteKey($0.name) })
     // PEFT ties the two ends of a tied model without listing the other one.
     let tied: Set<String> =
@@ -161,7 +167,7 @@ struct ExpertPlacement {
     {
       throw ExpertError(.untargetedModule, path: path, name: module.name)
     }
-    for name in stackedModules() where targets.contains(name) == true && !present.contains(ByteKey(name)) {
+    for name in stacked where targets.contains(name) == true && !present.contains(ByteKey(name)) {
       throw ExpertError(.missingFactor, path: path, name: name, expected: "lora_A and lora_B")
     }
   }

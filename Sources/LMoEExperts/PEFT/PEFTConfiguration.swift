@@ -61,6 +61,9 @@ struct PEFTConfiguration: Sendable {
       return (pattern, alpha)
     }
     modulesToSave = try reader.texts("modules_to_save") ?? []
+    guard modulesToSave.count <= 4096 else {
+      throw reader.invalid("modules_to_save has more than 4,096 names")
+    }
     tokenIndices = try Self.tokens(reader)
     layerReplication = try Self.replication(reader)
     tiesWeights = try reader.flag("ensure_weight_tying") ?? false
@@ -114,6 +117,19 @@ struct PEFTConfiguration: Sendable {
       throw reader.invalid("layer_replication is not a list of [start, end) pairs")
     }
     return ranges
+  }
+
+  /// Refuses patterns that would take minutes to compare with so many names: each may take as many steps a
+  /// character as it is long.
+  func requireFewSteps(forNames bytes: Int) throws {
+    let size = (rankPattern.map(\.key) + alphaPattern.map(\.key)).reduce(0) { $0 + $1.cost }
+    guard size.multipliedReportingOverflow(by: bytes).partialValue <= 1_000_000_000,
+      !size.multipliedReportingOverflow(by: bytes).overflow
+    else {
+      throw ExpertError(
+        .invalidConfiguration, path: path,
+        found: "rank_pattern and alpha_pattern are too much work for this many modules; write module names")
+    }
   }
 
   /// Rank, alpha and scaling of a module: the first matching pattern wins, the scaling uses both overridden

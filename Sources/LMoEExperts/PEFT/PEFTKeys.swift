@@ -43,8 +43,12 @@ enum PEFTKeys {
     if let value = reader.value("init_lora_weights"), let name = value.string,
       !plainInitialisations.contains(name.lowercased())
     {
+      let remedy =
+        name.lowercased() == "loftq"
+        ? "merge it into the quantized base it was trained on"
+        : "save it again with path_initial_model_for_weight_conversion, which makes it a plain LoRA"
       throw ExpertError(
-        .mutatedBase, path: reader.path, name: "init_lora_weights", found: value.shortText)
+        .mutatedBase, path: reader.path, name: "init_lora_weights", expected: remedy, found: value.shortText)
     }
     let refusedKeys = Set(refused.map(\.key))
     return reader.object.members.filter {

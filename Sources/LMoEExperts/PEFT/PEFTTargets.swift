@@ -48,6 +48,13 @@ struct PEFTTargets: Sendable {
     return nil
   }
 
+  /// Steps a character of a name may take.
+  var cost: Int {
+    [targets, excluded].reduce(modulesToSave.count) {
+      if case .pattern(let pattern) = $1 { $0 + pattern.cost } else { $0 + 1 }
+    }
+  }
+
   /// Whether the module was adapted; nil if that cannot be told.
   ///
   /// - Parameter module: Its path as PEFT had it; a linear layer or the embedding.

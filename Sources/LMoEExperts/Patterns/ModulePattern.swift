@@ -48,6 +48,9 @@ struct ModulePattern: Sendable {
   /// At most ``PatternParser/maximumSize``: whoever reads many patterns adds it up.
   var size: Int { program.size }
 
+  /// Steps a scalar of a name may take.
+  var cost: Int { plainKey == nil ? size : 1 }
+
   /// Whether the pattern matches `name`.
   func matches(_ name: String) -> Bool {
     if let plainKey, name.utf8.allSatisfy(Self.isPlain) { return Self.ends(name, with: plainKey) }
