@@ -97,7 +97,7 @@ struct BundleReport: InspectReport {
     let root = bundle.root
     let time = formatted(nanoseconds: root.commitNanoseconds).prefix(16)
     return
-      "generation \(root.generation), \(time) UTC: \(root.note)\(root.parent == nil ? "" : " (older ones kept)")"
+      "generation \(root.generation)\(root.parent == nil ? "" : ", older kept"), \(time) UTC: \(root.note)"
       .printable
   }
 

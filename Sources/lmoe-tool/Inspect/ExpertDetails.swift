@@ -49,6 +49,15 @@ struct ExpertDetails {
         }
       }
     }
+    // As data flows through a layer; other modules after them, in the order of the card.
+    let order = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    let sorted = rows.indices.sorted {
+      let (left, right) = (
+        order.firstIndex(of: rows[$0].cells[0]) ?? 7, order.firstIndex(of: rows[$1].cells[0]) ?? 7
+      )
+      return (left, $0) < (right, $1)
+    }
+    rows = sorted.map { rows[$0] }
     let largest = rows.flatMap { $0.norms.compactMap(\.self) }.max() ?? 0
     var table = Table([
       ("module", .left), ("rank", .right), ("alpha", .right), ("scale", .right), ("count", .right),
