@@ -95,7 +95,7 @@ extension ExpertError: CustomStringConvertible {
         "\(path): the adapter brings the tensor \(name), and the base has no \(expected)\(self.found.map { " (\($0))" } ?? ""); it was trained on another base"
     case .untargetedModule:
       return
-        "\(path): there are factors for \(name), which target_modules in adapter_config.json leaves out, so PEFT would not load them; correct one of them"
+        "\(path): there are factors for \(name), which adapter_config.json leaves out (target_modules, exclude_modules, layers_to_transform), so PEFT would not load them; correct one of them"
     case .wrongKind:
       return "\(path): the adapter treats \(name) as \(found), and in the base it is \(expected)"
     case .shapeMismatch:

@@ -99,7 +99,7 @@ extension ModelConfiguration {
       windows.allSatisfy({ $0.isNull || ($0.int ?? 0) > 0 }),
       let queryKeyValue = json["bias"]?["qkv"]?.bool, let output = json["bias"]?["o"]?.bool,
       let feedForward = json["bias"]?["mlp"]?.bool, let tied = json["tied"]?.bool,
-      headCount % keyValueHeadCount == 0, headDimension % 2 == 0
+      layerCount <= 10_000, headCount % keyValueHeadCount == 0, headDimension % 2 == 0
     else { return nil }
     self.init(
       family: family, hiddenSize: hiddenSize, intermediateSize: intermediateSize, layerCount: layerCount,

@@ -70,6 +70,7 @@ enum Cards {
           "layer_replication",
           .array(expert.layerReplication.map { [.integer($0.lowerBound), .integer($0.upperBound)] })
         ))
+      card.append(("windows", .array(expert.stackedWindows.map { $0.map { .integer($0) } ?? .null })))
     }
     card += [
       ("norm", measurement.norm(of: expert).map(rounded) ?? .null),
@@ -117,10 +118,32 @@ enum Cards {
   }
 
   private static func provenance(_ path: String, clock: UInt64) -> JSON {
-    let trimmed = path.split(separator: "/").last.map(String.init) ?? path
     return [
-      "imported_from": .string(trimmed), "imported_ns": .integer(clock), "tool": .string(toolName),
+      "imported_from": .string(originName(path)), "imported_ns": .integer(clock), "tool": .string(toolName),
     ]
+  }
+}
+
+/// What a directory is called: its last component, or the model's name in a Hugging Face cache
+/// (`models--org--name/snapshots/<commit>`).
+func originName(_ path: String) -> String {
+  let parts = path.split(separator: "/")
+  let cache = "models--"
+  if parts.count >= 3, parts[parts.count - 2] == "snapshots", parts[parts.count - 3].hasPrefix(cache) {
+    return String(parts[parts.count - 3].dropFirst(cache.count)).replacingDoubleHyphen
+  }
+  return parts.last.map(String.init) ?? path
+}
+
+extension String {
+  /// `org--name` as `org/name`.
+  fileprivate var replacingDoubleHyphen: String {
+    let bytes = Array(utf8)
+    let hyphen = UInt8(ascii: "-")
+    guard let place = bytes.indices.dropLast().first(where: { bytes[$0] == hyphen && bytes[$0 + 1] == hyphen })
+    else { return self }
+    return String(decoding: bytes[..<place], as: UTF8.self) + "/"
+      + String(decoding: bytes[(place + 2)...], as: UTF8.self)
   }
 }
 

@@ -9,9 +9,11 @@ struct AdapterTensors {
 
   let file: SafetensorsFile
   private(set) var wholes: [PEFTAdapter.Whole] = []
+  /// Tensors that change nothing.
+  private(set) var unused: [SafetensorsTensor] = []
   private var rows: [(tensor: SafetensorsTensor, name: PEFTTensorName)] = []
   private var factors: [ByteKey: Factors] = [:]
-  private var seen: [ByteKey: String] = [:]
+  private var seen: [ByteKey: SafetensorsTensor] = [:]
 
   init(file: SafetensorsFile) { self.file = file }
 
@@ -19,9 +21,16 @@ struct AdapterTensors {
     guard let name = PEFTTensorName(tensor.name) else {
       throw ExpertError(.unknownTensor, path: file.path, name: tensor.name)
     }
-    if let other = seen.updateValue(tensor.name, forKey: ByteKey(name.canonical(module: name.module))) {
-      throw ExpertError(
-        .duplicateFactor, path: file.path, name: tensor.name, expected: "one spelling", found: other)
+    if let other = seen.updateValue(tensor, forKey: ByteKey(name.canonical(module: name.module))) {
+      // A saved module of a resized vocabulary is in PEFT's files twice, under both its spellings.
+      guard case .whole = name.role, other.type == tensor.type,
+        try file.source(of: tensor).hasSameBytes(as: file.source(of: other), count: tensor.type.rawBytes)
+      else {
+        throw ExpertError(
+          .duplicateFactor, path: file.path, name: tensor.name, expected: "one spelling", found: other.name)
+      }
+      unused.append(tensor)
+      return
     }
     guard FloatValues(tensor.type.dtype) != nil else {
       throw ExpertError(
@@ -35,6 +44,7 @@ struct AdapterTensors {
     }
     switch name.role {
     case .whole: wholes.append(PEFTAdapter.Whole(tensor: tensor, name: name))
+    case .unused: unused.append(tensor)
     case .tokens: rows.append((tensor, name))
     default:
       let isMatrix = [.a, .b, .embeddingA, .embeddingB].contains(name.role)
@@ -78,6 +88,11 @@ struct AdapterTensors {
         found: "rank \(rank) in \(names.0) and \(b.type.shape[1]) in \(names.1)")
     }
     let numbers = configuration.resolve(name)
+    guard Float(numbers.scaling).isFinite else {
+      throw ExpertError(
+        .invalidConfiguration, path: configuration.path,
+        found: "the scaling of \(name.shortened) is \(numbers.scaling), more than a float32 holds")
+    }
     guard numbers.rank == rank else {
       throw ExpertError(
         .rankMismatch, path: file.path, name: name, expected: "\(numbers.rank)", found: "\(rank)")

@@ -11,7 +11,11 @@ struct ExpertPlacement {
   /// Whether PEFT saw the model without the leading `model.`.
   private let isBare: Bool
 
+  /// Paths of the modules with factors.
+  private let adapted: Set<ByteKey>
+
   init(_ adapter: PEFTAdapter, _ base: BaseDescription) {
+    adapted = Set(adapter.modules.map { ByteKey($0.name) })
     self.adapter = adapter
     self.base = base
     configuration = adapter.configuration
@@ -78,10 +82,11 @@ struct ExpertPlacement {
   /// The tensors of the model that a whole tensor replaces: two, where it is the embedding of a tied model and
   /// was not saved from a wrapper of its own.
   mutating func place(_ whole: PEFTAdapter.Whole) throws -> [LoRAExpert.Replacement] {
-    guard case .whole(let leaf, let isBaseLayer) = whole.name.role else { return [] }
+    guard case .whole(let leaf, let origin) = whole.name.role else { return [] }
     guard let (name, original) = try? resolve(whole.name.module) else {
       throw ExpertError(.unknownTensor, path: path, name: whole.tensor.name)
     }
+    try checkOrigin(of: whole, origin)
     let target = original + "." + leaf
     guard let shape = names.shape(target) else {
       throw ExpertError(
@@ -101,12 +106,87 @@ struct ExpertPlacement {
       return [replacement]
     }
     // A saved module is a copy of its own; anything else is loaded into the tensor that both share.
-    let isShared =
-      isBaseLayer || !configuration.modulesToSave.contains { whole.name.module.hasByteSuffix($0) }
+    guard origin != .plain || !isSaved(whole.name.module) else { return [replacement] }
     let other = name == "lm_head" ? "model.embed_tokens" : "lm_head"
-    let bringsBoth = adapter.wholes.contains { $0.name.module.hasByteSuffix(other) }
-    guard isShared, !bringsBoth else { return [replacement] }
+    if let twin = adapter.wholes.first(where: { (try? resolve($0.name.module))?.name == other }) {
+      // PEFT loads both into one tensor.
+      let (mine, theirs) = (adapter.file.source(of: whole.tensor), adapter.file.source(of: twin.tensor))
+      guard twin.tensor.type == whole.tensor.type,
+        try mine.hasSameBytes(as: theirs, count: whole.tensor.type.rawBytes)
+      else {
+        throw ExpertError(
+          .duplicateFactor, path: path, name: whole.tensor.name, expected: "one", found: twin.tensor.name)
+      }
+      return [replacement]
+    }
     return [replacement, LoRAExpert.Replacement(tensor: other + ".weight", with: stored, isSame: false)]
+  }
+
+  /// PEFT loads a whole tensor only where it looks for it: under `base_layer` where the module is adapted, and
+  /// under its own name where it is not.
+  private func checkOrigin(of whole: PEFTAdapter.Whole, _ origin: PEFTTensorName.Origin) throws {
+    let module = whole.name.module
+    let isAdapted = adapted.contains(ByteKey(module))
+    let hasRows = adapter.tokens.contains { $0.name.module.hasSameBytes(as: module) }
+    let expected: String? =
+      switch origin {
+      case .plain: isAdapted || hasRows ? "that \(module) is left alone" : nil
+      case .baseLayer: isAdapted ? nil : "that \(module) is adapted"
+      case .tokenAdapter: hasRows ? nil : "trainable_token_indices"
+      }
+    if let expected {
+      throw ExpertError(.unannouncedTensor, path: path, name: whole.tensor.name, expected: expected)
+    }
+  }
+
+  /// Whether a module is saved whole: PEFT compares endings.
+  private func isSaved(_ module: String) -> Bool {
+    configuration.modulesToSave.contains { module.hasByteSuffix($0) }
+  }
+
+  /// Takes tensors along that change nothing.
+  mutating func keep(_ unused: [SafetensorsTensor]) {
+    for tensor in unused { tensors.append(LoRAExpert.Placed(name: tensor.name, tensor: tensor)) }
+  }
+
+  /// A module that is to be saved whole has all its tensors in the file.
+  func checkSavedModules() throws {
+    let saved = configuration.modulesToSave
+    let expected = base.model.tensors.map(\.name) + (base.model.tiesEmbeddings ? ["lm_head.weight"] : [])
+    guard !saved.isEmpty, configuration.layerReplication.isEmpty, saved.count <= 10_000_000 / expected.count
+    else { return }
+    let present = Set(
+      adapter.wholes.compactMap { whole -> ByteKey? in
+        guard case .whole(let leaf, .plain) = whole.name.role,
+          let name = (try? resolve(whole.name.module))?.name
+        else { return nil }
+        return ByteKey(name + "." + leaf)
+      })
+    for tensor in expected where !present.contains(ByteKey(tensor)) {
+      // The module itself, or one that it lies in.
+      var path = tensor.utf8[...]
+      while let dot = path.lastIndex(of: UInt8(ascii: ".")) {
+        path = path[..<dot]
+        let module = String(decoding: path, as: UTF8.self)
+        guard isSaved(module) else { continue }
+        throw ExpertError(.missingFactor, path: self.path, name: module, expected: tensor)
+      }
+    }
+  }
+
+  /// How far each layer of the new stack looks back: transformers goes by the layer's place there.
+  func stackedWindows() throws -> [Int?] {
+    let count = configuration.layerReplication.reduce(0) { $0 + $1.count }
+    let windows = base.model.slidingWindows
+    guard count > 0, let first = windows.first else { return [] }
+    if Set(windows).count == 1 { return Array(repeating: first, count: count) }
+    guard count <= windows.count else {
+      throw ExpertError(
+        .unsupportedAdapter, path: configuration.path, name: "layer_replication",
+        expected: "the base's layers look back differently far, and nothing says how far the new ones do",
+        found: "a stack of \(count) layers over \(windows.count)")
+    }
+    return Array(windows.prefix(count))
   }
 
   /// Says so where the two differ in the number of tokens alone.
@@ -159,7 +239,6 @@ struct ExpertPlacement {
       notes.append("its target_modules cannot be compared with its tensors: the patterns are too much work")
       return
     }
-    let present = Set(adapter.modules.map { ByteKey($0.name) })
     // PEFT ties the two ends of a tied model without listing the other one.
     let tied: Set<String> =
       configuration.tiesWeights && base.model.tiesEmbeddings ? ["lm_head", "model.embed_tokens"] : []
@@ -167,7 +246,7 @@ struct ExpertPlacement {
     {
       throw ExpertError(.untargetedModule, path: path, name: module.name)
     }
-    for name in stacked where targets.contains(name) == true && !present.contains(ByteKey(name)) {
+    for name in stacked where targets.contains(name) == true && !adapted.contains(ByteKey(name)) {
       throw ExpertError(.missingFactor, path: path, name: name, expected: "lora_A and lora_B")
     }
   }

@@ -41,13 +41,13 @@ extension ByteSource {
     return hash.digest
   }
 
-  /// The values as BF16 or F32, if each is one: nothing is rounded.
+  /// The values as BF16, F16 or F32, if each is one: nothing is rounded.
   private static func exactly(
     _ bytes: UnsafeRawBufferPointer, _ from: DType, as to: DType
   ) -> [UInt8]? {
     // A rounded F64 would look exact.
     guard from != .f64, let values = FloatValues(from), let width = from.elementBytes,
-      to == .bf16 || to == .f32
+      [.bf16, .f16, .f32].contains(to)
     else { return nil }
     let count = bytes.count / width
     let floats = unsafe [Float](unsafeUninitializedCapacity: count) { floats, filled in
@@ -62,10 +62,34 @@ extension ByteSource {
         guard bits & 0xFFFF == 0 else { return nil }
         result.append(UInt8(truncatingIfNeeded: bits >> 16))
         result.append(UInt8(truncatingIfNeeded: bits >> 24))
+      } else if to == .f16 {
+        guard let half = halfBits(bits) else { return nil }
+        result.append(UInt8(truncatingIfNeeded: half))
+        result.append(UInt8(truncatingIfNeeded: half >> 8))
       } else {
         for shift in [0, 8, 16, 24] as [UInt32] { result.append(UInt8(truncatingIfNeeded: bits >> shift)) }
       }
     }
     return result
+  }
+}
+
+/// The bits of a finite float32 as an F16, if it is one.
+private func halfBits(_ bits: UInt32) -> UInt16? {
+  let sign = UInt16(truncatingIfNeeded: (bits >> 16) & 0x8000)
+  let exponent = Int((bits >> 23) & 0xFF) - 127
+  let fraction = bits & 0x7FFFFF
+  if bits & 0x7FFF_FFFF == 0 { return sign }
+  switch exponent {
+  case -14...15:
+    guard fraction & 0x1FFF == 0 else { return nil }
+    return sign | UInt16(exponent + 15) << 10 | UInt16(fraction >> 13)
+  case -24 ... -15:
+    // Subnormal: a multiple of 2^-24.
+    let shift = UInt32(-exponent - 1)
+    let whole = fraction | 0x800000
+    guard whole & ((1 << shift) - 1) == 0 else { return nil }
+    return sign | UInt16(whole >> shift)
+  default: return nil
   }
 }

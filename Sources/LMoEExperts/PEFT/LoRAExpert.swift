@@ -40,6 +40,8 @@ public struct LoRAExpert: Sendable {
   public internal(set) var replacements: [Replacement]
   /// Rows of embeddings that it replaces.
   public let tokens: [TokenRows]
+  /// How far each layer of the new stack looks back; empty where layers are not replicated.
+  public let stackedWindows: [Int?]
   /// What the user should know.
   public let notes: [String]
   let tensors: [Placed]
@@ -58,7 +60,10 @@ public struct LoRAExpert: Sendable {
     }
     replacements = try adapter.wholes.flatMap { try placement.place($0) }
     tokens = try adapter.tokens.map { try placement.place($0) }
+    placement.keep(adapter.unused)
     try placement.checkCompleteness()
+    try placement.checkSavedModules()
+    stackedWindows = try placement.stackedWindows()
     notes = placement.notes
     tensors = placement.tensors
     self.adapter = adapter

@@ -14,6 +14,8 @@ public struct PEFTAdapter: Sendable {
   let wholes: [Whole]
   /// Rows of embeddings that it brings along.
   let tokens: [Tokens]
+  /// Tensors that change nothing: what PEFT's wrappers kept of the base.
+  let unused: [SafetensorsTensor]
   let configuration: PEFTConfiguration
   let documents: [NewEntry]
   /// Files of the directory that are not taken.
@@ -37,7 +39,14 @@ public struct PEFTAdapter: Sendable {
   /// Keys of the configuration that this tool does not know.
   public var unknownKeys: [String] { configuration.unknownKeys }
   /// The tensors of the base that it brings along whole, by the paths PEFT had for them.
-  public var replacedTensors: [String] { wholes.map(\.name.module) }
+  public var replacedTensors: [String] {
+    wholes.map { whole in
+      guard case .whole("bias", _) = whole.name.role else { return whole.name.module }
+      return whole.name.module + ".bias"
+    }
+  }
+  /// The embeddings of which it brings rows along, and how many.
+  public var trainedTokens: [(module: String, count: Int)] { tokens.map { ($0.name.module, $0.indices.count) } }
   /// The number of elements of all tensors.
   public var parameters: Int { file.tensors.reduce(0) { $0 + $1.type.elementCount } }
 
@@ -71,6 +80,7 @@ public struct PEFTAdapter: Sendable {
     modules = try collected.modules(configuration)
     wholes = collected.wholes
     tokens = try collected.tokens(configuration)
+    unused = collected.unused
     guard !modules.isEmpty || !tokens.isEmpty else { throw ExpertError(.emptyAdapter, path: file.path) }
     documents = try directory.documentEntries()
     leftOut = (directory.leftOut + directory.safetensors.filter { $0 != Self.weights }).sorted()

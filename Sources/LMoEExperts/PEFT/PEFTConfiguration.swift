@@ -43,6 +43,11 @@ struct PEFTConfiguration: Sendable {
     usesRSLoRA = try reader.flag("use_rslora") ?? false
     usesDoRA = try reader.flag("use_dora") ?? false
     hasLoRABias = try reader.flag("lora_bias") ?? false
+    if usesDoRA, hasLoRABias {
+      throw ExpertError(
+        .unsupportedAdapter, path: path, name: "lora_bias", expected: "PEFT has no DoRA with a bias on B",
+        found: "true beside use_dora")
+    }
     let biasText = try reader.text("bias") ?? "none"
     guard let bias = Bias(rawValue: biasText) else {
       throw reader.invalid("bias is \(JSON.string(biasText).shortText), not none, all or lora_only")

@@ -17,19 +17,30 @@ struct PEFTTargets: Sendable {
   private let targets: Selection
   private let excluded: Selection
   private let layers: [Int]?
-  private let layerPatterns: [String]
+  /// What may stand before a layer's number: PEFT's `.*\.{pattern}`; nil where a pattern is not understood.
+  private let layerPatterns: [ModulePattern]?
   private let modulesToSave: [String]
 
   init(_ reader: ConfigurationReader, modulesToSave: [String]) throws {
     targets = try Self.selection(reader, "target_modules") ?? .unspecified
     excluded = try Self.selection(reader, "exclude_modules") ?? .names([])
-    layers = try reader.integers("layers_to_transform").flatMap { $0.isEmpty ? nil : $0 }
-    if let text = reader.value("layers_pattern")?.string {
-      layerPatterns = [text]
-    } else {
-      layerPatterns = try reader.texts("layers_pattern") ?? []
-    }
+    layers = try Self.layers(reader)
+    let texts: [String] =
+      if let text = reader.value("layers_pattern")?.string { [text] } else {
+        try reader.texts("layers_pattern") ?? []
+      }
+    layerPatterns = try? texts.filter { !$0.isEmpty }.prefix(64).map { try ModulePattern(#".*\."# + $0) }
     self.modulesToSave = modulesToSave
+  }
+
+  /// The numbers of the adapted layers; one below zero is none.
+  private static func layers(_ reader: ConfigurationReader) throws -> [Int]? {
+    guard let value = reader.value("layers_to_transform") else { return nil }
+    let numbers = (value.array ?? [value]).map(\.int)
+    guard !numbers.contains(nil) else {
+      throw reader.invalid("layers_to_transform has an element that is not an index")
+    }
+    return numbers.isEmpty ? nil : numbers.compactMap(\.self)
   }
 
   private static func selection(_ reader: ConfigurationReader, _ key: String) throws -> Selection? {
@@ -45,6 +56,7 @@ struct PEFTTargets: Sendable {
   var unknownPattern: String? {
     if case .unknown(let what) = targets { return what }
     if case .unknown(let what) = excluded { return what }
+    if layerPatterns == nil, layers != nil { return "a layers_pattern that is not understood" }
     return nil
   }
 
@@ -94,14 +106,15 @@ struct PEFTTargets: Sendable {
   private func layer(of module: String) -> Int? {
     let parts = module.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
       .map { String(decoding: $0, as: UTF8.self) }
-    for index in parts.indices.dropFirst() where index < parts.count - 1 {
+    var last: Int?
+    for index in parts.indices.dropFirst(2) where index < parts.count - 1 {
       guard let number = Int(parts[index]) else { continue }
-      // Without a pattern something has to stand before the container's name.
-      if layerPatterns.isEmpty ? index >= 2 : index >= 2 && layerPatterns.contains(parts[index - 1]) {
-        return number
-      }
+      // Without a pattern it is the first number, with one the last that it stands before.
+      guard let layerPatterns, !layerPatterns.isEmpty else { return number }
+      let before = parts[..<index].joined(separator: ".")
+      if layerPatterns.contains(where: { $0.matches(before) }) { last = number }
     }
-    return nil
+    return last
   }
 }
 

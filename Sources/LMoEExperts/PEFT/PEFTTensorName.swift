@@ -13,7 +13,16 @@ struct PEFTTensorName: Hashable, Sendable {
     /// New rows of an embedding.
     case tokens
     /// A whole tensor of the base: a saved module, a trained bias, or the copy of an adapted layer.
-    case whole(leaf: String, isBaseLayer: Bool)
+    case whole(leaf: String, Origin)
+    /// What a wrapper kept and nobody uses.
+    case unused(leaf: String)
+  }
+
+  /// Where a whole tensor stood.
+  enum Origin: String, Hashable, Sendable {
+    case plain = ""
+    case baseLayer = "base_layer."
+    case tokenAdapter = "token_adapter.base_layer."
   }
 
   /// The module's path, without `base_model.model.`.
@@ -39,11 +48,11 @@ struct PEFTTensorName: Hashable, Sendable {
       .map { String(decoding: $0, as: UTF8.self) }.filter { !Self.wrappers.contains($0) }
     let markers: Set<String> = [
       "lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector", "token_adapter",
-      "modules_to_save", "base_layer",
+      "modules_to_save", "original_module", "base_layer",
     ]
     guard let place = parts.firstIndex(where: markers.contains) else {
       guard parts.count >= 2, let leaf = parts.last, ["weight", "bias"].contains(leaf) else { return nil }
-      self.init(parts.dropLast(), .whole(leaf: leaf, isBaseLayer: false))
+      self.init(parts.dropLast(), .whole(leaf: leaf, .plain))
       return
     }
     let rest = Array(parts[(place + 1)...])
@@ -72,13 +81,14 @@ struct PEFTTensorName: Hashable, Sendable {
     case "lora_embedding_B": return ends(nil) ? .embeddingB : nil
     case "lora_magnitude_vector": return ends(nil) || ends("weight") ? .magnitude : nil
     case "token_adapter":
+      if rest.elementsEqual(["base_layer", "weight"]) { return .whole(leaf: "weight", .tokenAdapter) }
       return rest.first == "trainable_tokens_delta" && rest.count <= 2 ? .tokens : nil
     case "modules_to_save":
       guard let leaf = rest.last, ["weight", "bias"].contains(leaf), rest.count <= 2 else { return nil }
-      return .whole(leaf: leaf, isBaseLayer: false)
+      return .whole(leaf: leaf, .plain)
     default:
       guard rest.count == 1, let leaf = rest.first, ["weight", "bias"].contains(leaf) else { return nil }
-      return .whole(leaf: leaf, isBaseLayer: true)
+      return marker == "base_layer" ? .whole(leaf: leaf, .baseLayer) : .unused(leaf: leaf)
     }
   }
 
@@ -93,7 +103,8 @@ struct PEFTTensorName: Hashable, Sendable {
       case .embeddingA: "lora_embedding_A"
       case .embeddingB: "lora_embedding_B"
       case .tokens: "token_adapter.trainable_tokens_delta"
-      case .whole(let leaf, let isBaseLayer): isBaseLayer ? "base_layer." + leaf : leaf
+      case .whole(let leaf, let origin): origin.rawValue + leaf
+      case .unused(let leaf): "original_module." + leaf
       }
     return Self.prefix + module + "." + suffix
   }

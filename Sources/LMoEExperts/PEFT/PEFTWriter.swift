@@ -122,15 +122,24 @@ struct PEFTWriter {
     return .array(names.map(JSON.string))
   }
 
-  /// Whole tensors that take the place of the base's.
-  private var replaced: [String] {
-    (card["replaces"]?.array ?? []).filter { $0["same"]?.bool != true }.compactMap { $0["tensor"]?.string }
+  /// Whole tensors that take the place of the base's, and the expert's own.
+  private var replaced: [(tensor: String, with: String)] {
+    (card["replaces"]?.array ?? []).filter { $0["same"]?.bool != true }.compactMap {
+      guard let tensor = $0["tensor"]?.string, let with = $0["with"]?.string else { return nil }
+      return (tensor, with)
+    }
   }
 
-  private var replacedBiases: [String] { replaced.filter { $0.hasSuffix(".bias") } }
+  private var replacedBiases: [String] { replaced.map(\.tensor).filter { $0.hasSuffix(".bias") } }
 
+  /// Modules with a wrapper of their own: not those that are adapted, nor a tensor that a tied model has twice,
+  /// which PEFT loads where the base has it.
   private var savedModules: JSON {
-    let names = replaced.filter { $0.hasSuffix(".weight") }.map { String($0.dropLast(7)) }
+    let all = replaced
+    let names = all.filter { item in
+      item.tensor.hasSuffix(".weight") && !item.with.contains(".base_layer.")
+        && all.count { $0.with.hasSameBytes(as: item.with) } == 1
+    }.map { String($0.tensor.dropLast(7)) }
     return names.isEmpty ? .null : .array(names.sorted().map(JSON.string))
   }
 
