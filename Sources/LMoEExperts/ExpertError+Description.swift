@@ -93,6 +93,9 @@ extension ExpertError: CustomStringConvertible {
     case .noSuchTensor:
       return
         "\(path): the adapter brings the tensor \(name), and the base has no \(expected)\(self.found.map { " (\($0))" } ?? ""); it was trained on another base"
+    case .taskHead:
+      return
+        "\(path): the tensor \(name) is the head of a classifier or a value model; this tool takes adapters of causal language models"
     case .untargetedModule:
       return
         "\(path): there are factors for \(name), which adapter_config.json leaves out (target_modules, exclude_modules, layers_to_transform), so PEFT would not load them; correct one of them"

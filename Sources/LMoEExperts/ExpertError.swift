@@ -40,6 +40,7 @@ public struct ExpertError: Error, Hashable, Sendable {
     case noBase = "no-base"
     case noSuchModule = "no-such-module"
     case noSuchTensor = "no-such-tensor"
+    case taskHead = "task-head"
     case untargetedModule = "untargeted-module"
     case wrongKind = "wrong-kind"
     case shapeMismatch = "shape-mismatch"

@@ -13,7 +13,7 @@ import class LMoEFormat.Bundle
 
   init() throws {
     tool = try Tool()
-    try tool.makeBundle("a.lmoe", experts: [])
+    try tool.makeBundle("a.lmoe", experts: ["math"])
     id = try Bundle(path: tool.path("a.lmoe")).bank("base").contentID
   }
 
@@ -54,9 +54,30 @@ import class LMoEFormat.Bundle
       json["against_base"] == [
         "path": .string(Self.llama), "verdict": "same bytes", "content_id": .string("\(id)"),
         "source_id": .string("\(id)"), "same_content_id": true, "same_source_id": true,
-        "difference_count": 0, "differences": [],
+        "configuration_differences": [], "difference_count": 0, "differences": [],
       ])
     #expect(try tool.succeed("verify", "a.lmoe", "--json").json()["against_base"] == nil)
+  }
+
+  @Test func `the same weights with another configuration`() throws {
+    let copy = tool.path("copy")
+    try FileManager.default.copyItem(atPath: Self.llama, toPath: copy)
+    let file = URL(filePath: copy + "/config.json")
+    let text = try String(contentsOf: file, encoding: .utf8)
+    try Data(text.replacing("\"rms_norm_eps\": 1e-05", with: "\"rms_norm_eps\": 0.001").utf8).write(to: file)
+    let (status, lines) = try verify("a.lmoe", "copy")
+    #expect(status == 1)
+    #expect(
+      lines.suffix(2) == [
+        "a.lmoe: the configurations of the two bases differ:", "  norm_epsilon is 1e-05, there 0.001",
+      ])
+    #expect(try tool.run("import", "--base", "copy", "-o", "b.lmoe").status == 0)
+    let output = try tool.run("add", "b.lmoe", "x=a.lmoe#math")
+    #expect(output.status == 0)
+    #expect(
+      output.err
+        == "Note: a.lmoe#math: the configurations of the two bases differ: norm_epsilon 1e-05 there, 0.001 here\n"
+    )
   }
 
   @Test func `another base`() throws {

@@ -155,7 +155,7 @@ import Testing
       Self.good, [("rank_pattern", .object([(pattern, 9 as JSON)])), ("target_modules", .string(pattern))])
     #expect(
       try sentence()
-        == "Error: x/adapter_model.safetensors: there are factors for \"model.layers.0.self_attn.q_proj\", which target_modules in adapter_config.json leaves out, so PEFT would not load them; correct one of them"
+        == "Error: x/adapter_model.safetensors: there are factors for \"model.layers.0.self_attn.q_proj\", which adapter_config.json leaves out (target_modules, exclude_modules, layers_to_transform), so PEFT would not load them; correct one of them"
     )
   }
 
@@ -223,7 +223,8 @@ import Testing
         "trainable_token_indices has an element that is not an index"
       ),
       (
-        "layers_to_transform", [.integer(Int.max)], "layers_to_transform has an element that is not an index"
+        "layers_to_transform", [.number(JSONNumber(text: "9223372036854775808"))],
+        "layers_to_transform has an element that is not an index"
       ),
     ] as [(String, JSON, String)])
   func `numbers beyond all sizes`(key: String, value: JSON, what: String) throws {

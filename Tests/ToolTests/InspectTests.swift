@@ -196,7 +196,7 @@ import class LMoEFormat.Bundle
     #expect(
       keys(tensor) == [
         "schema", "format", "bank", "name", "dtype", "shape", "raw_bytes", "stored_bytes", "codec",
-        "content_hash", "values",
+        "also_in", "content_hash", "values",
       ])
     #expect(tensor["format"] == "tensor" && tensor["bank"] == "base" && tensor["shape"] == [320, 64])
     #expect(keys(tensor["values"]) == ["min", "max", "mean", "rms", "zeros", "not_finite"])
@@ -218,7 +218,8 @@ import class LMoEFormat.Bundle
     let adapter = try json("\(Tool.fixtures)/adapters/saved")
     #expect(
       keys(adapter) == [
-        "schema", "format", "path", "kind", "base", "parameters", "modules", "replaces", "unknown_keys",
+        "schema", "format", "path", "kind", "base", "parameters", "modules", "replaces", "tokens",
+        "unknown_keys",
       ])
     #expect(adapter["format"] == "peft" && adapter["base"] == "tiny-llama")
     #expect(adapter["replaces"]?.array?.last == "model.norm")

@@ -69,7 +69,8 @@ public struct HFCheckpoint: Sendable {
     let json = try directory.json(index)
     let indexPath = path + "/" + index
     // Some exporters write an index for a single file too.
-    let isOfSingle = json["weight_map"]?.object?.members.allSatisfy { $0.value == "model.safetensors" } ?? false
+    let isOfSingle =
+      json["weight_map"]?.object?.members.allSatisfy { $0.value == "model.safetensors" } ?? false
     if hasSingle, !isOfSingle { throw ExpertError(.ambiguousWeights, path: path) }
     guard let map = json["weight_map"]?.object else {
       throw ExpertError(.invalidIndex, path: indexPath, found: "it has no weight_map")

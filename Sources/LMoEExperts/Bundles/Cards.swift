@@ -140,7 +140,8 @@ extension String {
   fileprivate var replacingDoubleHyphen: String {
     let bytes = Array(utf8)
     let hyphen = UInt8(ascii: "-")
-    guard let place = bytes.indices.dropLast().first(where: { bytes[$0] == hyphen && bytes[$0 + 1] == hyphen })
+    guard
+      let place = bytes.indices.dropLast().first(where: { bytes[$0] == hyphen && bytes[$0 + 1] == hyphen })
     else { return self }
     return String(decoding: bytes[..<place], as: UTF8.self) + "/"
       + String(decoding: bytes[(place + 2)...], as: UTF8.self)

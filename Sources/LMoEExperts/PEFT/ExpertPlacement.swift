@@ -84,6 +84,10 @@ struct ExpertPlacement {
   mutating func place(_ whole: PEFTAdapter.Whole) throws -> [LoRAExpert.Replacement] {
     guard case .whole(let leaf, let origin) = whole.name.role else { return [] }
     guard let (name, original) = try? resolve(whole.name.module) else {
+      let heads: Set<String> = ["score", "classifier", "qa_outputs", "v_head", "value_head"]
+      if heads.contains(whole.name.module) {
+        throw ExpertError(.taskHead, path: path, name: whole.tensor.name)
+      }
       throw ExpertError(.unknownTensor, path: path, name: whole.tensor.name)
     }
     try checkOrigin(of: whole, origin)

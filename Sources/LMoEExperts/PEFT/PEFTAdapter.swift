@@ -46,7 +46,9 @@ public struct PEFTAdapter: Sendable {
     }
   }
   /// The embeddings of which it brings rows along, and how many.
-  public var trainedTokens: [(module: String, count: Int)] { tokens.map { ($0.name.module, $0.indices.count) } }
+  public var trainedTokens: [(module: String, count: Int)] {
+    tokens.map { ($0.name.module, $0.indices.count) }
+  }
   /// The number of elements of all tensors.
   public var parameters: Int { file.tensors.reduce(0) { $0 + $1.type.elementCount } }
 

@@ -17,7 +17,7 @@ struct PEFTTargets: Sendable {
   private let targets: Selection
   private let excluded: Selection
   private let layers: [Int]?
-  /// What may stand before a layer's number: PEFT's `.*\.{pattern}`; nil where a pattern is not understood.
+  /// What may stand before a layer's number: PEFT's `(?:^|.*?\.){pattern}`; nil where a pattern is not understood.
   private let layerPatterns: [ModulePattern]?
   private let modulesToSave: [String]
 
@@ -26,10 +26,13 @@ struct PEFTTargets: Sendable {
     excluded = try Self.selection(reader, "exclude_modules") ?? .names([])
     layers = try Self.layers(reader)
     let texts: [String] =
-      if let text = reader.value("layers_pattern")?.string { [text] } else {
+      if let text = reader.value("layers_pattern")?.string { text.isEmpty ? [] : [text] } else {
         try reader.texts("layers_pattern") ?? []
       }
-    layerPatterns = try? texts.filter { !$0.isEmpty }.prefix(64).map { try ModulePattern(#".*\."# + $0) }
+    // PEFT puts the text between others; a bar would part those too.
+    layerPatterns =
+      texts.contains { $0.utf8.contains(UInt8(ascii: "|")) }
+      ? nil : try? texts.prefix(64).map { try ModulePattern(#"(?:^|.*\.)"# + $0) }
     self.modulesToSave = modulesToSave
   }
 
@@ -102,19 +105,19 @@ struct PEFTTargets: Sendable {
     ("." + module + ".").utf8.contains("." + name + ".")
   }
 
-  /// The number after the last component of `layers_pattern`, or the first number in the path.
+  /// The first number that stands after `layers_pattern`, or in the path.
   private func layer(of module: String) -> Int? {
     let parts = module.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
       .map { String(decoding: $0, as: UTF8.self) }
-    var last: Int?
-    for index in parts.indices.dropFirst(2) where index < parts.count - 1 {
-      guard let number = Int(parts[index]) else { continue }
-      // Without a pattern it is the first number, with one the last that it stands before.
-      guard let layerPatterns, !layerPatterns.isEmpty else { return number }
-      let before = parts[..<index].joined(separator: ".")
-      if layerPatterns.contains(where: { $0.matches(before) }) { last = number }
+    let numbers = parts.indices.dropFirst().dropLast().compactMap { index in
+      Int(parts[index]).map { (index: index, number: $0) }
     }
-    return last
+    guard let layerPatterns, !layerPatterns.isEmpty else { return numbers.first { $0.index >= 2 }?.number }
+    for pattern in layerPatterns {
+      let match = numbers.first { pattern.matches(parts[..<$0.index].joined(separator: ".")) }
+      if let match { return match.number }
+    }
+    return nil
   }
 }
 

@@ -62,7 +62,11 @@ struct Add: ParsableCommand {
         note(adapter.path, try writer.addExpert(adapter, named: name, on: known).notes)
       case .stored(let expert):
         let added = try writer.addExpert(copying: expert, named: name, allowsMismatch: allowBaseMismatch)
-        if added.isMismatched { mismatched.append(expert) }
+        if added.isMismatched {
+          mismatched.append(expert)
+        } else {
+          noteOtherConfiguration(expert, writer.base)
+        }
       }
     }
     let names = sources.map { "expert/" + $0.name }

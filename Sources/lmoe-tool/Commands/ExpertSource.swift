@@ -72,3 +72,15 @@ private func lastComponent(_ path: String) -> String? {
   let name = String(decoding: last, as: UTF8.self)
   return name == "." || name == ".." ? nil : name
 }
+
+/// Says on stderr what the base that an expert of a bundle was with says otherwise than the one it goes to: the
+/// weights may be the same and the model another.
+func noteOtherConfiguration(_ expert: StoredExpert, _ bundle: Bundle?) {
+  guard let there = try? expert.bundle.baseDescription().model,
+    let here = try? bundle?.baseDescription().model
+  else { return }
+  let differences = there.differences(from: here).map { "\($0.key) \($0.own) there, \($0.other) here" }
+  if !differences.isEmpty {
+    note(expert.path, ["the configurations of the two bases differ: " + differences.joined(separator: "; ")])
+  }
+}

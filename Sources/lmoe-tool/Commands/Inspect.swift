@@ -9,7 +9,7 @@ struct Inspect: ParsableCommand {
     abstract: "Say what is in a bundle, a safetensors file, a checkpoint or an adapter.",
     discussion: """
       Reads indexes and cards only, so a bundle of any size takes milliseconds; --tensor decodes one tensor. \
-      norm is the size of all changes an expert makes to weights (the root of the sum of their squares), and \
+      norm is the size of all low-rank changes of an expert (the root of the sum of their squares), and \
       share is that over the size of the weights it changes.
       """)
 
@@ -34,7 +34,9 @@ struct Inspect: ParsableCommand {
   var tensors = false
 
   @Option(
-    name: .long, help: ArgumentHelp("Show one tensor and what its values are like.", valueName: "name"),
+    name: .long,
+    help: ArgumentHelp(
+      "Show one tensor (NAME or BANK:NAME) and what its values are like.", valueName: "name"),
     completion: Completions.tensors)
   var tensor: String?
 
@@ -43,6 +45,9 @@ struct Inspect: ParsableCommand {
 
   func run() throws {
     let system = PosixFileSystem()
+    if tensor != nil, system.kind(path) == .directory || path.hasSuffix(".safetensors") {
+      throw ValidationError("--tensor goes with a bundle; --tensors lists those of other files.")
+    }
     if system.kind(path) == .directory {
       if system.kind(path + "/adapter_config.json") == .file {
         return try show(AdapterReport(try PEFTAdapter(path: path), withTensors: tensors))

@@ -37,7 +37,22 @@ struct OtherBase {
     }
   }
 
-  func json(_ comparison: BaseComparison) -> JSON {
+  /// What the two configurations say otherwise, a line each; nothing where one is not known.
+  func configurationDifferences(from bundle: Bundle) -> [String] {
+    guard let own = try? bundle.baseDescription().model, let other = try? model else { return [] }
+    return own.differences(from: other).map { "\($0.key) is \($0.own), there \($0.other)".printable }
+  }
+
+  private var model: ModelConfiguration {
+    get throws {
+      switch source {
+      case .bundle(let bundle): try bundle.baseDescription().model
+      case .checkpoint(let checkpoint): try checkpoint.resolved().names.model
+      }
+    }
+  }
+
+  func json(_ comparison: BaseComparison, configuration: [String]) -> JSON {
     let (first, second) = (comparison.first, comparison.second)
     return [
       "path": .string(path), "verdict": .string(comparison.verdict.rawValue),
@@ -45,6 +60,7 @@ struct OtherBase {
       "source_id": second.sourceID.map(JSON.string) ?? .null,
       "same_content_id": .bool(first.contentID == second.contentID),
       "same_source_id": .bool(comparison.hasSameSource),
+      "configuration_differences": .array(configuration.map(JSON.string)),
       "difference_count": .integer(comparison.differences.count),
       "differences": .array(
         comparison.differences.prefix(Self.listed).map {

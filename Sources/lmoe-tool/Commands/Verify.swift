@@ -44,7 +44,9 @@ struct Verify: ParsableCommand {
     progress.finish()
     let bytes = checked.withValue { $0 }
     let comparison = damage.isEmpty ? try other?.compare(with: bundle) : nil
-    report.print(json(bundle, damage, checked: bytes, comparison.flatMap { other?.json($0) })) {
+    let configuration = comparison == nil ? [] : other?.configurationDifferences(from: bundle) ?? []
+    let compared = comparison.flatMap { other?.json($0, configuration: configuration) }
+    report.print(json(bundle, damage, checked: bytes, compared)) {
       for error in damage { Terminal.print("\(error)") }
       if bundle.damagedCopies > 0 {
         Terminal.print(
@@ -64,11 +66,17 @@ struct Verify: ParsableCommand {
       }
       if let other, let comparison {
         for line in other.lines(comparison) { Terminal.print(line) }
+        if !configuration.isEmpty {
+          Terminal.print("\(file.printable): the configurations of the two bases differ:")
+          for line in configuration { Terminal.print("  " + line) }
+        }
       } else if let other = againstBase {
         Terminal.print("\(file.printable): not compared with \(other.printable), for it is damaged")
       }
     }
-    if !damage.isEmpty || bundle.successor != nil || comparison?.verdict == .different {
+    if !damage.isEmpty || bundle.successor != nil || comparison?.verdict == .different
+      || !configuration.isEmpty
+    {
       throw ExitCode.failure
     }
   }

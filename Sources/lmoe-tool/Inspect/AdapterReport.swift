@@ -32,6 +32,11 @@ struct AdapterReport: InspectReport {
           })
       ),
       ("replaces", .array(adapter.replacedTensors.map(JSON.string))),
+      (
+        "tokens",
+        .array(
+          adapter.trainedTokens.map { ["module": .string($0.module), "count": .integer($0.count)] })
+      ),
       ("unknown_keys", .array(adapter.unknownKeys.map(JSON.string))),
     ]
     if withTensors { object.append(("tensors", .array(tensors.map(\.json)))) }
@@ -48,6 +53,9 @@ struct AdapterReport: InspectReport {
     }
     let replaced = adapter.replacedTensors
     if !replaced.isEmpty { lines.append("  whole tensors: \(targetSummary(replaced))".printable) }
+    for rows in adapter.trainedTokens {
+      lines.append("  \(rows.count) trained rows of \(rows.module)".printable)
+    }
     return withTensors ? lines + [""] + TensorLine.table(tensors).lines : lines
   }
 }

@@ -48,7 +48,10 @@ struct ExpertFacts {
     if !replaces.isEmpty {
       result.append("\(replaces.count) whole tensors: \(targetSummary(replacedModules))")
     }
-    if tokenCount > 0 { result.append("\(tokenCount) rows of the embedding") }
+    for rows in card?["tokens"]?.array ?? [] {
+      let module = targetSummary([rows["module"]?.string ?? "?"])
+      result.append("\(rows["indices"]?.array?.count ?? 0) rows of \(module)")
+    }
     if let stack = card?["layer_replication"] { result.append("layers restacked as \(stack.serialized())") }
     return result
   }
@@ -115,6 +118,8 @@ struct ExpertFacts {
     if name.hasSuffix(".bias") { return "bias" }
     if name.contains("norm") { return "norm" }
     if name.contains("embed_tokens") { return "embed" }
-    return name.contains("lm_head") ? "head" : name
+    if name.contains("lm_head") { return "head" }
+    let module = targetSummary([name.hasSuffix(".weight") ? String(name.dropLast(7)) : name])
+    return module.hasSuffix("_proj") ? String(module.dropLast(5)) : module
   }
 }

@@ -6,25 +6,32 @@ struct TensorDetails: InspectReport {
   private let bank: BankEntry
   private let entry: Entry
   private let summary: ValueSummary?
+  /// Other banks with a tensor of that name.
+  private var others: [String] = []
 
-  /// Finds the tensor in any bank of `bundle` and decodes it, each chunk checked.
+  /// Finds the tensor `NAME`, or `BANK:NAME`, of `bundle` and decodes it, each chunk checked.
   ///
   /// - Throws: `FormatError` with `no-such-entry`, which names the closest.
   init(_ name: String, in bundle: Bundle) throws {
     var names: [String] = []
+    var found: [(bank: BankEntry, entry: Entry)] = []
     for bank in bundle.banks {
       let manifest = try bundle.manifest(of: bank)
-      guard let entry = manifest.tensor(name) else {
-        names += manifest.tensors.map(\.name)
-        continue
+      let prefix = bank.name + ":"
+      let own = name.hasPrefix(prefix) ? String(name.dropFirst(prefix.count)) : name
+      if let entry = manifest.tensor(own) {
+        found.append((bank, entry))
+      } else {
+        names += manifest.tensors.map { own == name ? $0.name : prefix + $0.name }
       }
-      self.bank = bank
-      self.entry = entry
-      summary = bank.isExternal ? nil : try ValueSummary(entry, in: bundle)
-      return
     }
-    throw FormatError(
-      .noSuchEntry, path: bundle.path, entry: name, expected: closestName(to: name, among: names))
+    guard let first = found.first else {
+      throw FormatError(
+        .noSuchEntry, path: bundle.path, entry: name, expected: closestName(to: name, among: names))
+    }
+    (bank, entry) = first
+    summary = bank.isExternal ? nil : try ValueSummary(entry, in: bundle)
+    others = found.dropFirst().map(\.bank.name)
   }
 
   private var line: TensorLine { TensorLine(bank: bank.name, entry, isExternal: bank.isExternal) }
@@ -32,6 +39,7 @@ struct TensorDetails: InspectReport {
   var json: JSON {
     var object = line.json.object?.members.map { ($0.key, $0.value) } ?? []
     object = [("schema", 1), ("format", "tensor")] + object
+    object.append(("also_in", .array(others.map(JSON.string))))
     object.append(("content_hash", .string(entry.contentHash.description)))
     object.append(("values", summary?.json ?? .null))
     return .object(object)
@@ -46,6 +54,10 @@ struct TensorDetails: InspectReport {
       "  content hash \(entry.contentHash)",
     ]
     if let summary { lines.append("  " + summary.text) }
+    if let other = others.first {
+      let more = others.count > 1 ? " and \(others.count - 1) more" : ""
+      lines.append("  also in \(other)\(more): name one as \(other):NAME".printable)
+    }
     return lines
   }
 }

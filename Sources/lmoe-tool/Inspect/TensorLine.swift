@@ -41,10 +41,11 @@ struct TensorLine {
   }
 
   static func table(_ lines: [TensorLine]) -> Table {
-    var table = Table([
-      ("bank", .left), ("tensor", .left), ("dtype", .left), ("shape", .left), ("bytes", .right),
-      ("stored", .right), ("codec", .left),
-    ])
+    var table = Table(
+      [
+        ("bank", .left), ("tensor", .left), ("dtype", .left), ("shape", .left), ("bytes", .right),
+        ("stored", .right), ("codec", .left),
+      ], isList: true)
     for line in lines {
       table.add([
         line.bank, line.name, line.dtype,

@@ -10,6 +10,11 @@ extension String {
     self + String(repeating: " ", count: max(0, width - displayWidth))
   }
 
+  /// The text, its beginning replaced by an ellipsis where it is wider than `width`.
+  func cutAtStart(to width: Int) -> String {
+    String(String(reversed()).cut(to: width).reversed())
+  }
+
   /// The text, its end replaced by an ellipsis where it is wider than `width`.
   func cut(to width: Int) -> String {
     guard displayWidth > width, width > 0 else { return self }

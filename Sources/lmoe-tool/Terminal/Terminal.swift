@@ -16,6 +16,9 @@ enum Terminal {
   /// Whether stderr is a terminal.
   static let showsProgress = isatty(2) == 1
 
+  /// Whether somebody looks at stdout, so that what is too wide is better cut than wrapped.
+  static let isLookedAt = isatty(1) == 1 || (unsafe getenv("COLUMNS") != nil)
+
   /// Columns of the terminal; 80 where stdout is none, and never fewer than 40.
   static let width: Int = {
     if let text = unsafe getenv("COLUMNS"), let columns = unsafe Int(String(cString: text)) {
