@@ -89,6 +89,41 @@ import Testing
       names.map { ("lm_head.\($0)", .bf16, [320, 64]) },
       [("target_modules", ["q_proj"]), ("modules_to_save", ["lm_head"])])
     #expect(expert.replacements.map(\.tensor) == ["lm_head.weight"])
+    // And comes out as it came in.
+    let scratch = try Scratch()
+    let directory = try scratch.adapter(
+      Self.factors + names.map { ("lm_head.\($0)", .bf16, [320, 64]) },
+      [("target_modules", ["q_proj"]), ("modules_to_save", ["lm_head"])])
+    let bundle = try scratch.bundle(experts: [directory])
+    try BundleExport(bundle).write("expert/adapter", to: scratch.path("out"))
+    #expect(try Scratch.contents(scratch.path("out")) == Scratch.contents(directory))
+  }
+
+  @Test func `tied ends that differ`() throws {
+    let scratch = try Scratch()
+    let ends: [Tensor] = [
+      ("\(Self.embedding).lora_embedding_A", .f32, [1, 320]),
+      ("\(Self.embedding).lora_embedding_B", .f32, [64, 1]),
+      ("lm_head.lora_A.weight", .f32, [1, 64]), ("lm_head.lora_B.weight", .f32, [320, 1]),
+    ]
+    let directory = try scratch.adapter(
+      Self.factors + ends, [("target_modules", ["q_proj", "embed_tokens"]), ("ensure_weight_tying", true)])
+    func notes() throws -> [String] {
+      let writer = try BundleWriter(appendingTo: try scratch.bundle().path)
+      defer { writer.abort() }
+      return try writer.addExpert(
+        try PEFTAdapter(path: directory), named: "x", on: try writer.baseDescription()
+      ).notes
+    }
+    #expect(try notes() == [])
+    try editTensors(directory + "/adapter_model.safetensors") { entries in
+      for index in entries.indices where entries[index].name.hasSuffix("lm_head.lora_B.weight") {
+        let bytes = [UInt8](repeating: 0, count: 4 * 319) + [0, 0, 128, 63]
+        entries[index] = NewEntry(
+          tensor: entries[index].name, type: entries[index].type, source: MemorySource(bytes))
+      }
+    }
+    #expect(try notes().count == 1 && notes().first?.contains("ensure_weight_tying") == true)
   }
 
   @Test func `DoRA with a bias on B`() throws {

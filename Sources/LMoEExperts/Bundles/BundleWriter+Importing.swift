@@ -63,7 +63,10 @@ extension BundleWriter {
           tensor: placed.name, type: placed.tensor.type, source: adapter.file.source(of: placed.tensor)))
     }
     let card = Cards.expert(expert, measurement, base: base, clock: options.clock())
-    return (try addBank("expert/" + name, card: card, entries: entries), expert.notes)
+    return (
+      try addBank("expert/" + name, card: card, entries: entries),
+      expert.notes + (try expert.noteOnTiedEnds())
+    )
   }
 
   /// Adds the constant uniform gate, so that a fresh bundle is complete.

@@ -29,7 +29,13 @@ struct AdapterTensors {
         throw ExpertError(
           .duplicateFactor, path: file.path, name: tensor.name, expected: "one spelling", found: other.name)
       }
-      unused.append(tensor)
+      // The one under the name of today is the one that counts.
+      let isCanonical = tensor.name.hasSameBytes(as: name.canonical(module: name.module))
+      unused.append(isCanonical ? other : tensor)
+      if isCanonical {
+        wholes.removeAll { $0.tensor.name.hasSameBytes(as: other.name) }
+        wholes.append(PEFTAdapter.Whole(tensor: tensor, name: name))
+      }
       return
     }
     guard FloatValues(tensor.type.dtype) != nil else {

@@ -20,6 +20,42 @@ extension LoRAExpert {
   }
 }
 
+extension LoRAExpert {
+  /// Says so where the two ends of a tied model have different factors although they were to be tied: PEFT then
+  /// goes by the dtype that the base is loaded in.
+  func noteOnTiedEnds() throws(FormatError) -> [String] {
+    guard adapter.configuration.tiesWeights,
+      let head = modules.first(where: { $0.name == "lm_head" && !$0.isEmbedding }),
+      let embedding = modules.first(where: { $0.name == "model.embed_tokens" && $0.isEmbedding }),
+      head.rank == embedding.rank
+    else { return [] }
+    let pairs = [(head.a, embedding.b), (embedding.a, head.b)]
+    for (rows, columns) in pairs {
+      let (first, second) = (try values(rows), try values(columns))
+      let rank = head.rank
+      let length = first.count / rank
+      for index in first.indices where first[index] != second[index % length * rank + index / length] {
+        return [
+          "ensure_weight_tying is on, but the factors of embed_tokens and lm_head differ; each keeps its own, as in PEFT on a base that is not float32"
+        ]
+      }
+    }
+    return []
+  }
+
+  private func values(_ tensor: SafetensorsTensor) throws(FormatError) -> [Float] {
+    guard let values = FloatValues(tensor.type.dtype) else { return [] }
+    let buffer = RawBuffer(count: tensor.type.rawBytes)
+    let bytes = unsafe buffer.prefix(tensor.type.rawBytes)
+    try unsafe adapter.file.source(of: tensor).read(into: bytes, at: 0)
+    return unsafe [Float](unsafeUninitializedCapacity: tensor.type.elementCount) { floats, count in
+      count = tensor.type.elementCount
+      unsafe values.convert(
+        UnsafeRawBufferPointer(bytes), to: UnsafeMutableBufferPointer(rebasing: floats[..<count]))
+    }
+  }
+}
+
 extension ByteSource {
   /// XXH3-128 of a tensor's raw bytes as those of another dtype; nil if its values do not survive that.
   fileprivate func hash(of type: TensorType, as dtype: DType) throws(FormatError) -> Bits128? {
