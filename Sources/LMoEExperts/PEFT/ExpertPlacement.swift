@@ -3,16 +3,16 @@ import LMoEFormat
 
 /// Finds the place of an adapter's tensors in the model of a base.
 struct ExpertPlacement {
-  private let adapter: PEFTAdapter
-  private let base: BaseDescription
-  private let configuration: PEFTConfiguration
+  let adapter: PEFTAdapter
+  let base: BaseDescription
+  let configuration: PEFTConfiguration
   private(set) var tensors: [LoRAExpert.Placed] = []
-  private(set) var notes: [String] = []
+  var notes: [String] = []
   /// Whether PEFT saw the model without the leading `model.`.
-  private let isBare: Bool
+  let isBare: Bool
 
   /// Paths of the modules with factors.
-  private let adapted: Set<ByteKey>
+  let adapted: Set<ByteKey>
 
   init(_ adapter: PEFTAdapter, _ base: BaseDescription) {
     adapted = Set(adapter.modules.map { ByteKey($0.name) })
@@ -22,12 +22,12 @@ struct ExpertPlacement {
     isBare = adapter.modules.contains { $0.name.hasPrefix("layers.") || $0.name == "embed_tokens" }
   }
 
-  private var names: TensorNames { base.names }
-  private var path: String { adapter.file.path }
+  var names: TensorNames { base.names }
+  var path: String { adapter.file.path }
 
   /// The model's name of a module, and that of the base's module whose weights it uses: they differ where
   /// layers are replicated.
-  private func resolve(_ module: String) throws -> (name: String, base: String) {
+  func resolve(_ module: String) throws -> (name: String, base: String) {
     let full = isBare && !module.hasPrefix("model.") && module != "lm_head" ? "model." + module : module
     let mapped = configuration.layerReplication.isEmpty ? full : original(full)
     if let mapped, names.shape(mapped + ".weight") != nil { return (full, mapped) }
@@ -144,53 +144,13 @@ struct ExpertPlacement {
   }
 
   /// Whether a module is saved whole: PEFT compares endings.
-  private func isSaved(_ module: String) -> Bool {
+  func isSaved(_ module: String) -> Bool {
     configuration.modulesToSave.contains { module.hasByteSuffix($0) }
   }
 
   /// Takes tensors along that change nothing.
   mutating func keep(_ unused: [SafetensorsTensor]) {
     for tensor in unused { tensors.append(LoRAExpert.Placed(name: tensor.name, tensor: tensor)) }
-  }
-
-  /// A module that is to be saved whole has all its tensors in the file.
-  func checkSavedModules() throws {
-    let saved = configuration.modulesToSave
-    let expected = base.model.tensors.map(\.name) + (base.model.tiesEmbeddings ? ["lm_head.weight"] : [])
-    guard !saved.isEmpty, configuration.layerReplication.isEmpty, saved.count <= 10_000_000 / expected.count
-    else { return }
-    let present = Set(
-      adapter.wholes.compactMap { whole -> ByteKey? in
-        guard case .whole(let leaf, .plain) = whole.name.role,
-          let name = (try? resolve(whole.name.module))?.name
-        else { return nil }
-        return ByteKey(name + "." + leaf)
-      })
-    for tensor in expected where !present.contains(ByteKey(tensor)) {
-      // The module itself, or one that it lies in.
-      var path = tensor.utf8[...]
-      while let dot = path.lastIndex(of: UInt8(ascii: ".")) {
-        path = path[..<dot]
-        let module = String(decoding: path, as: UTF8.self)
-        guard isSaved(module) else { continue }
-        throw ExpertError(.missingFactor, path: self.path, name: module, expected: tensor)
-      }
-    }
-  }
-
-  /// How far each layer of the new stack looks back: transformers goes by the layer's place there.
-  func stackedWindows() throws -> [Int?] {
-    let count = configuration.layerReplication.reduce(0) { $0 + $1.count }
-    let windows = base.model.slidingWindows
-    guard count > 0, let first = windows.first else { return [] }
-    if Set(windows).count == 1 { return Array(repeating: first, count: count) }
-    guard count <= windows.count else {
-      throw ExpertError(
-        .unsupportedAdapter, path: configuration.path, name: "layer_replication",
-        expected: "the base's layers look back differently far, and nothing says how far the new ones do",
-        found: "a stack of \(count) layers over \(windows.count)")
-    }
-    return Array(windows.prefix(count))
   }
 
   /// Says so where the two differ in the number of tokens alone.
@@ -228,44 +188,5 @@ struct ExpertPlacement {
       module: name, indices: rows.indices, with: stored,
       isTied: base.model.tiesEmbeddings && name == "model.embed_tokens"
         && !adapter.tokens.contains { $0.name.module.hasByteSuffix("lm_head") })
-  }
-
-  /// Every module that the configuration targets has its factors, and no other has.
-  mutating func checkCompleteness() throws {
-    let targets = configuration.targets
-    if let what = targets.unknownPattern {
-      notes.append("its target_modules cannot be compared with its tensors: the pattern has \(what)")
-      return
-    }
-    let stacked = stackedModules()
-    let bytes = (stacked + adapter.modules.map(\.name)).reduce(0) { $0 + $1.utf8.count }
-    guard targets.cost <= 1_000_000_000 / max(bytes, 1) else {
-      notes.append("its target_modules cannot be compared with its tensors: the patterns are too much work")
-      return
-    }
-    // PEFT ties the two ends of a tied model without listing the other one.
-    let tied: Set<String> =
-      configuration.tiesWeights && base.model.tiesEmbeddings ? ["lm_head", "model.embed_tokens"] : []
-    for module in adapter.modules where targets.contains(module.name) == false && !tied.contains(module.name)
-    {
-      throw ExpertError(.untargetedModule, path: path, name: module.name)
-    }
-    for name in stacked where targets.contains(name) == true && !adapted.contains(ByteKey(name)) {
-      throw ExpertError(.missingFactor, path: path, name: name, expected: "lora_A and lora_B")
-    }
-  }
-
-  /// Linear layers and embeddings of the model as PEFT saw it.
-  private func stackedModules() -> [String] {
-    let replication = configuration.layerReplication.flatMap(Array.init)
-    let layers = replication.isEmpty ? Array(0..<base.model.layerCount) : replication
-    var result = ["model.embed_tokens", "lm_head"]
-    for layer in layers.indices {
-      for name in ["q_proj", "k_proj", "v_proj", "o_proj"] {
-        result.append("model.layers.\(layer).self_attn.\(name)")
-      }
-      for name in ["gate_proj", "up_proj", "down_proj"] { result.append("model.layers.\(layer).mlp.\(name)") }
-    }
-    return isBare ? result.map { $0.hasPrefix("model.") ? String($0.dropFirst(6)) : $0 } : result
   }
 }
