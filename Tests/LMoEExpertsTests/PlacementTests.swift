@@ -97,6 +97,11 @@ import Testing
     let bundle = try scratch.bundle(experts: [directory])
     try BundleExport(bundle).write("expert/adapter", to: scratch.path("out"))
     #expect(try Scratch.contents(scratch.path("out")) == Scratch.contents(directory))
+    // Written anew it has what counts, once.
+    try BundleExport(bundle).writeAdapter("adapter", to: scratch.path("new"))
+    let file = try SafetensorsFile(path: scratch.path("new/adapter_model.safetensors"))
+    #expect(
+      file.tensors.map(\.name).filter { $0.contains("lm_head") } == ["base_model.model.lm_head.weight"])
   }
 
   @Test func `tied ends that differ`() throws {

@@ -93,6 +93,30 @@ import class LMoEFormat.Bundle
     #expect(!line.isEmpty)
   }
 
+  @Test func `numbers that no writer writes`() throws {
+    let writer = try BundleWriter(creating: tool.path("numbers"))
+    let huge: JSON = .number(JSONNumber(text: "1e300"))
+    let norms: [JSON] = [
+      -5, 1, .number(JSONNumber(text: "-1e308")), .number(JSONNumber(text: "1e-300")), nil,
+    ]
+    let targets = norms.indices.map { JSON.string("model.layers.\($0).q_proj") }
+    let expert: JSON = [
+      "type": "lora", "parameters": .integer(Int.min), "norm": -1, "share": huge,
+      "modules": [
+        [
+          "rank": .integer(Int.max), "alpha": huge, "scaling": huge, "targets": .array(targets),
+          "norms": .array(norms),
+        ],
+        ["rank": 1, "alpha": -1, "scaling": -1, "targets": ["model.layers.9.k_proj"], "norms": [-1]],
+      ],
+    ]
+    try writer.addBank("expert/x", card: expert, entries: [])
+    try writer.commit(note: "")
+    let output = try tool.succeed("inspect", "numbers", "--experts")
+    // Only the one above zero that is not far below the largest has a bar of its own.
+    #expect(output.out.contains("▁█▁▁") && output.out.contains("1.0e300"))
+  }
+
   @Test func `cards that move the cursor`() throws {
     let text = JSON.string("\u{1B}[2J\n" + String(repeating: "x", count: 100))
     let origin: JSON = ["imported_from": text, "tool": text]

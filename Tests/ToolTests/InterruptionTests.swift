@@ -133,7 +133,14 @@ import class LMoEFormat.Bundle
       usleep(UInt32.random(in: 0...UInt32(window)))
       running.send(SIGKILL)
       let output = try running.wait()
-      let bundle = try Bundle(path: path)
+      var bundle = try Bundle(path: path)
+      if let successor = bundle.successor, generation == 1 {
+        // Before its second generation is published a file has one slot that was never written, which cannot be
+        // told from a lost one: "restore" settles it, as the error says.
+        #expect(output.wasKilled && successor == 2, "round \(round)")
+        try tool.succeed("restore", "a.lmoe", "--generation", "2")
+        bundle = try Bundle(path: path)
+      }
       #expect(try bundle.verify(decoding: true) == [], "round \(round)")
       #expect(bundle.successor == nil && bundle.damagedCopies == 0, "round \(round)")
       #expect([generation, generation + 1].contains(bundle.generation), "round \(round)")

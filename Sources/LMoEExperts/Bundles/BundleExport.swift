@@ -42,7 +42,6 @@ public struct BundleExport: Sendable {
     let writer = try PEFTWriter(card: try bundle.card(of: bank), path: bundle.path, expert: name)
     let layers = try? bundle.baseDescription().model.layerCount
     let configuration = try writer.configuration(layers: layers)
-    let copies = writer.copies
     let files = try making(path) { made, directory in
       try writeAtomically(
         try made.place(PEFTAdapter.configurationName, in: directory, of: bundle.path), in: system,
@@ -50,7 +49,7 @@ public struct BundleExport: Sendable {
       ) { (file) throws(FileError) in try file.write(Array(configuration.utf8), at: 0) }
       try SafetensorsWriter.write(
         try made.place(PEFTAdapter.weights, in: directory, of: bundle.path),
-        tensors: manifest.tensors.filter { !copies.contains(ByteKey($0.name)) }.map {
+        tensors: manifest.tensors.filter { writer.isWritten($0.name) }.map {
           NewEntry(tensor: $0.name, type: $0.type, source: bundle.source(of: $0))
         }, metadata: [("format", "pt")], in: system)
       return [PEFTAdapter.configurationName, PEFTAdapter.weights]

@@ -150,7 +150,11 @@ struct ExpertPlacement {
 
   /// Takes tensors along that change nothing.
   mutating func keep(_ unused: [SafetensorsTensor]) {
-    for tensor in unused { tensors.append(LoRAExpert.Placed(name: tensor.name, tensor: tensor)) }
+    let prefix = PEFTTensorName.prefix
+    for tensor in unused {
+      let name = tensor.name.hasPrefix(prefix) ? tensor.name : prefix + tensor.name
+      tensors.append(LoRAExpert.Placed(name: name, tensor: tensor))
+    }
   }
 
   /// Says so where the two differ in the number of tokens alone.

@@ -31,8 +31,8 @@ struct PEFTTargets: Sendable {
       }
     // PEFT puts the text between others; a bar would part those too.
     layerPatterns =
-      texts.contains { $0.utf8.contains(UInt8(ascii: "|")) }
-      ? nil : try? texts.prefix(64).map { try ModulePattern(#"(?:^|.*\.)"# + $0) }
+      texts.count > 64 || texts.contains { $0.utf8.contains(UInt8(ascii: "|")) }
+      ? nil : try? texts.map { try ModulePattern(#"(?:^|.*\.)"# + $0) }
     self.modulesToSave = modulesToSave
   }
 

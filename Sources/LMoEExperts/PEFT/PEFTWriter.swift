@@ -8,6 +8,10 @@ import LMoEFormat
 struct PEFTWriter {
   private let card: JSON
   private let groups: [ModuleGroup]
+  /// Copies of the base's own tensors.
+  private let copies: Set<ByteKey>
+  /// Last components of module names that modules of different numbers share.
+  private let sharedKinds: Set<String>
   private let path: String
   private let expert: String
 
@@ -24,6 +28,16 @@ struct PEFTWriter {
       )
     }
     (self.card, self.groups, self.path, self.expert) = (card, groups, path, expert)
+    copies = Set(
+      (card["replaces"]?.array ?? []).filter { $0["same"]?.bool == true }
+        .compactMap { $0["with"]?.string.map { ByteKey($0) } })
+    var kinds: [String: Set<ModuleGroup.Numbers>] = [:]
+    for group in groups {
+      for kind in Set(group.targets.map(Self.lastComponent)) {
+        kinds[kind, default: []].insert(group.numbers)
+      }
+    }
+    sharedKinds = Set(kinds.filter { $0.value.count > 1 }.keys)
   }
 
   private var modules: [String] { groups.flatMap(\.targets) }
@@ -52,7 +66,9 @@ struct PEFTWriter {
           "trainable_token_indices",
           .object(
             rows.compactMap { row in
-              row["module"]?.string.flatMap { module in row["indices"].map { (lastComponent(module), $0) } }
+              row["module"]?.string.flatMap { module in
+                row["indices"].map { (Self.lastComponent(module), $0) }
+              }
             })
         ))
     }
@@ -97,13 +113,10 @@ struct PEFTWriter {
   /// paths without their first component, which is what PEFT 0.6 can match.
   private func keys(of group: ModuleGroup) -> [String] {
     var keys: [String] = []
-    for (kind, members) in Dictionary(grouping: group.targets, by: lastComponent).sorted(by: {
+    for (kind, members) in Dictionary(grouping: group.targets, by: Self.lastComponent).sorted(by: {
       $0.key < $1.key
     }) {
-      let isAlone = !groups.contains {
-        $0.numbers != group.numbers && $0.targets.contains { lastComponent($0) == kind }
-      }
-      if isAlone {
+      if !sharedKinds.contains(kind) {
         keys.append(kind)
       } else {
         keys += members.map { $0.hasPrefix("model.") ? String($0.dropFirst(6)) : $0 }
@@ -114,7 +127,7 @@ struct PEFTWriter {
 
   /// Last components where every layer has them, full paths otherwise.
   private func targets(layers: Int?) -> JSON {
-    let kinds = Dictionary(grouping: modules, by: lastComponent)
+    let kinds = Dictionary(grouping: modules, by: Self.lastComponent)
     let areComplete = kinds.allSatisfy { kind, members in
       ["embed_tokens", "lm_head"].contains(kind) || members.count == layers
     }
@@ -135,25 +148,24 @@ struct PEFTWriter {
   /// Modules with a wrapper of their own: not those that are adapted, nor a tensor that a tied model has twice,
   /// which PEFT loads where the base has it.
   private var savedModules: JSON {
-    let all = replaced
-    let names = all.filter { item in
-      item.tensor.hasSuffix(".weight") && !item.with.contains(".base_layer.")
-        && all.count { $0.with.hasSameBytes(as: item.with) } == 1
+    let uses = Dictionary(replaced.map { (ByteKey($0.with), 1) }, uniquingKeysWith: +)
+    let names = replaced.filter { item in
+      item.tensor.hasSuffix(".weight") && !item.with.contains(".base_layer.") && uses[ByteKey(item.with)] == 1
     }.map { String($0.tensor.dropLast(7)) }
     return names.isEmpty ? .null : .array(names.sorted().map(JSON.string))
   }
 
-  /// Tensors that say nothing: copies of the base's own.
-  var copies: Set<ByteKey> {
-    Set(
-      (card["replaces"]?.array ?? []).filter { $0["same"]?.bool == true }.compactMap { $0["with"]?.string }
-        .map { ByteKey($0) })
+  /// Whether a tensor of the bank belongs into the file: not a copy of the base's own, nor what a wrapper kept.
+  func isWritten(_ name: String) -> Bool {
+    guard let parsed = PEFTTensorName(name) else { return true }
+    if case .unused = parsed.role { return false }
+    return parsed.canonical(module: parsed.module).hasSameBytes(as: name) && !copies.contains(ByteKey(name))
   }
 
   /// Whether the modules differ in rank or scaling, which some readers pass over.
   var usesPatterns: Bool { Set(groups.map { [Double($0.numbers.rank), $0.numbers.scaling] }).count > 1 }
 
-  private func lastComponent(_ module: String) -> String {
+  private static func lastComponent(_ module: String) -> String {
     module.split(separator: ".").last.map(String.init) ?? module
   }
 }

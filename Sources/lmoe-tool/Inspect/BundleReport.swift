@@ -67,14 +67,15 @@ struct BundleReport: InspectReport {
 
   /// The first screen.
   private var overview: [String] {
-    let saved = bundle.banks.reduce(Int64(0)) {
-      $1.isExternal ? $0 : $0 + Int64($1.logicalBytes) - Int64($1.storedBytes)
-    }
+    // Of as many banks as a root may have, the sums fit no signed integer.
+    let embedded = bundle.banks.filter { !$0.isExternal }
+    let logical = embedded.reduce(UInt64(0)) { $0 + $1.logicalBytes }
+    let stored = embedded.reduce(UInt64(0)) { $0 + $1.storedBytes }
     var first = "\(Terminal.bold(bundle.path.printable))  L-MoE bundle, \(formatted(bytes: bundle.fileBytes))"
     if runsFromMap {
       first += ", runs from the memory map"
-    } else if saved > 0 {
-      first += ", compression saved \(formatted(bytes: saved))"
+    } else if logical > stored {
+      first += ", compression saved \(formatted(bytes: logical - stored))"
     }
     var lines = [first]
     if bundle.isRecovered { lines.append("  recovered: the newest generation is damaged") }

@@ -81,6 +81,7 @@ func sparkline(_ values: [Double?], largest: Double) -> String {
     (0..<width).map { column in
       let part = values[(column * values.count / width)..<((column + 1) * values.count / width)]
       guard let value = part.compactMap(\.self).max(), largest > 0 else { return " " }
-      return bars[min(7, Int(value / largest * 7.999))]
+      // A card may say anything, a size below zero too.
+      return bars[Int(max(0, min(1, value / largest)) * 7.999)]
     })
 }

@@ -66,6 +66,7 @@ func significant(_ value: Double) -> String {
 /// A number in the fewest characters, at most four decimals: `2`, `0.5`, `5.6569`.
 func shortest(_ value: Double) -> String {
   if let whole = Int(exactly: value) { return grouped(whole) }
+  guard abs(value) < 1e15 else { return significant(value) }
   var text = formatted(value, digits: 4)
   if text.hasSuffix("0000") || text == "0.0000" { return significant(value) }
   while text.hasSuffix("0") { text.removeLast() }
