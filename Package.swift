@@ -24,6 +24,7 @@ let package = Package(
   products: [
     .library(name: "LMoEFormat", targets: ["LMoEFormat"]),
     .library(name: "LMoEExperts", targets: ["LMoEExperts"]),
+    .library(name: "LMoERuntime", targets: ["LMoERuntime"]),
     .executable(name: "lmoe-tool", targets: ["lmoe-tool"]),
   ],
   dependencies: [
@@ -40,10 +41,13 @@ let package = Package(
       swiftSettings: swiftSettings),
     .target(
       name: "LMoEExperts", dependencies: ["LMoEFormat", "LMoECore"], swiftSettings: swiftSettings),
+    .target(
+      name: "LMoERuntime", dependencies: ["LMoEExperts", "LMoEFormat", "LMoECore", "CLMoEKernels"],
+      swiftSettings: swiftSettings),
     .executableTarget(
       name: "lmoe-tool",
       dependencies: [
-        "LMoEExperts", "LMoEFormat", "LMoECore", "CLMoEKernels",
+        "LMoERuntime", "LMoEExperts", "LMoEFormat", "LMoECore", "CLMoEKernels",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: swiftSettings),
@@ -53,6 +57,10 @@ let package = Package(
       swiftSettings: testSettings),
     .testTarget(
       name: "LMoEExpertsTests", dependencies: ["LMoEExperts", "LMoEFormat", "LMoECore"],
+      swiftSettings: testSettings),
+    .testTarget(
+      name: "LMoERuntimeTests",
+      dependencies: ["LMoERuntime", "LMoEExperts", "LMoEFormat", "LMoECore", "CLMoEKernels"],
       swiftSettings: testSettings),
     .testTarget(
       name: "ToolTests", dependencies: ["lmoe-tool", "LMoEFormat", "LMoECore"], exclude: ["Snapshots"],

@@ -61,6 +61,53 @@ void lmoe_gram(const float *rows, size_t count, size_t length, double *gram);
 /// Writes the transpose of `matrix` (rows x columns) to `out`.
 void lmoe_transpose(const float *matrix, size_t rows, size_t columns, float *out);
 
+// MARK: Products (gemm.c)
+
+/// One term of a sum of products: `x` (m x depth, row-major, float32) times a weight of any float kind but F64.
+typedef struct {
+  const float *x;
+  /// Floats from one row of x to the next.
+  ptrdiff_t x_stride;
+  const void *weight;
+  /// Elements from one row of the weight to the next.
+  ptrdiff_t weight_stride;
+  /// LMOE_F32, LMOE_F16 or LMOE_BF16.
+  int kind;
+  /// 1: the weight is columns x depth (x times its transpose, a linear layer); 0: it is depth x columns.
+  int is_transposed;
+  /// The length of the sums.
+  size_t depth;
+} lmoe_term;
+
+/// Columns [first, end) of y (m x columns) become, or with `accumulates` gain, the sum of all terms:
+/// y[i][j] = sum_t sum_k x_t[i][k] * w_t[j][k]. Single-threaded; `scratch` has lmoe_gemm_scratch floats.
+void lmoe_gemm(size_t m, const lmoe_term *terms, size_t term_count, size_t first, size_t end, float *y,
+               ptrdiff_t y_stride, int accumulates, float *scratch);
+/// The floats of scratch that lmoe_gemm needs for sums of that total depth over all terms.
+size_t lmoe_gemm_scratch(size_t depth);
+
+// MARK: Element-wise passes (elementwise.c)
+
+/// out[i] = x[i] * weight[i] / sqrt(mean(x^2) + epsilon), for each of `rows` rows of `width` floats. `kind` is
+/// that of `weight`. The mean is summed in double precision.
+void lmoe_rms_norm(const float *x, ptrdiff_t x_stride, size_t rows, size_t width, const void *weight, int kind,
+                   double epsilon, float *out, ptrdiff_t out_stride);
+/// gate[i] = silu(gate[i]) * up[i].
+void lmoe_silu_multiply(float *gate, const float *up, size_t count);
+/// x[i] += y[i].
+void lmoe_add(float *x, const float *y, size_t count);
+/// x[i] += bias[i], for each row; `kind` is that of `bias`.
+void lmoe_add_bias(float *x, ptrdiff_t stride, size_t rows, size_t width, const void *bias, int kind);
+/// Rotates each of `heads` heads of `width` floats in place: the pair (a, b) of elements i and i + width/2
+/// becomes (a cos[i] - b sin[i], b cos[i] + a sin[i]).
+void lmoe_rotate(float *x, size_t heads, size_t width, const float *cosines, const float *sines);
+/// Turns `count` scores into their softmax in place; returns the logarithm of the sum of exponentials.
+float lmoe_softmax(float *scores, size_t count);
+/// log(sum(exp(scores))), summed in double precision.
+double lmoe_log_sum_exp(const float *scores, size_t count);
+/// Converts float32 to f16 (round to nearest even).
+void lmoe_to_f16(const float *values, size_t count, uint16_t *out);
+
 // MARK: System (system.c)
 
 /// Takes (1), or gives up (0), an exclusive open-file-description lock on byte 1. 0 or an errno.
