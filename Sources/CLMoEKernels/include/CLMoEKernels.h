@@ -128,5 +128,13 @@ int lmoe_random(void *bytes, size_t length);
 /// errno of the last failed call of this thread.
 int lmoe_errno(void);
 void lmoe_clear_errno(void);
+/// Tells the core that it is in a loop that waits for another one.
+static inline void lmoe_pause(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ __volatile__("yield");
+#endif
+}
 
 #endif
