@@ -60,6 +60,9 @@ void lmoe_to_f32(const void *values, size_t count, int kind, float *out);
 void lmoe_gram(const float *rows, size_t count, size_t length, double *gram);
 /// Writes the transpose of `matrix` (rows x columns) to `out`.
 void lmoe_transpose(const float *matrix, size_t rows, size_t columns, float *out);
+/// The same for any elements of four bytes, and of two.
+void lmoe_transpose_32(const void *matrix, size_t rows, size_t columns, void *out);
+void lmoe_transpose_16(const void *matrix, size_t rows, size_t columns, void *out);
 
 // MARK: Products (gemm.c)
 
