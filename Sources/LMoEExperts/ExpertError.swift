@@ -55,6 +55,9 @@ public struct ExpertError: Error, Hashable, Sendable {
     case tensorMismatch = "tensor-mismatch"
     case baseMismatch = "base-mismatch"
     case otherBase = "other-base"
+    // Gates.
+    case invalidGate = "invalid-gate"
+    case unsupportedGate = "unsupported-gate"
   }
 
   /// The kind of error.
