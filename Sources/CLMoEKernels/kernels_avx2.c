@@ -8,13 +8,13 @@
 #include <string.h>
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c,bmi2"))), apply_to = function)
 #define NAME "avx2"
+#define LANES_ARE_FEW 1
 #define KERNELS lmoe_kernels_avx2
 #define TILE_ROWS 6
 #define FEW_ROWS 8
 #define ROWS_AT_ONCE 3
-#define VECTORS_AT_ONCE 3
-#define COLUMNS_AT_ONCE 256
-#define AHEAD 2048
+#define MOST_VECTORS 8
+#define AHEAD 4096
 #include "lanes_avx2.h"
 
 #include "kernels_body.h"

@@ -12,9 +12,8 @@
 #define TILE_ROWS 12
 #define FEW_ROWS 8
 #define ROWS_AT_ONCE 4
-#define VECTORS_AT_ONCE 4
-#define COLUMNS_AT_ONCE 256
-#define AHEAD 2048
+#define MOST_VECTORS 16
+#define AHEAD 4096
 #include "lanes_avx512.h"
 
 #include "kernels_body.h"

@@ -13,9 +13,8 @@
 #endif
 #define FEW_ROWS 8
 #define ROWS_AT_ONCE 3
-#define VECTORS_AT_ONCE 3
-#define COLUMNS_AT_ONCE 256
-#define AHEAD 2048
+#define MOST_VECTORS 8
+#define AHEAD 4096
 #include "lanes_base.h"
 
 #include "kernels_body.h"
