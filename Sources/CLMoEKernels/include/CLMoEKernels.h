@@ -89,6 +89,11 @@ void lmoe_gemm(size_t m, const lmoe_term *terms, size_t term_count, size_t first
 /// The floats of scratch that lmoe_gemm needs for sums of that total depth over all terms.
 size_t lmoe_gemm_scratch(size_t depth);
 
+/// The kernels in use: "avx512", "avx2" or "portable".
+const char *lmoe_kernel_variant(void);
+/// Makes the calling thread use those kernels, or with NULL again the best; 0 if this processor cannot.
+int lmoe_select_kernels(const char *name);
+
 // MARK: Element-wise passes (elementwise.c)
 
 /// out[i] = x[i] * weight[i] / sqrt(mean(x^2) + epsilon), for each of `rows` rows of `width` floats. `kind` is
