@@ -133,6 +133,10 @@ extension ExpertError: CustomStringConvertible {
     case .unsupportedGate:
       return
         "\(path): the gate \(name) has \"\(expected)\" \(found), which this tool cannot compute; use a newer lmoe-tool, or make another gate with \"gate init\""
+    case .severalGates:
+      return "\(path) has several gates (\(found)) and none called \"default\"; name one with --gate"
+    case .gateExists:
+      return "\(path) already has a gate \(name); choose another name, or replace it with --force"
     }
   }
 }

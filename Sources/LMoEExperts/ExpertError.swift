@@ -58,6 +58,8 @@ public struct ExpertError: Error, Hashable, Sendable {
     // Gates.
     case invalidGate = "invalid-gate"
     case unsupportedGate = "unsupported-gate"
+    case severalGates = "several-gates"
+    case gateExists = "gate-exists"
   }
 
   /// The kind of error.

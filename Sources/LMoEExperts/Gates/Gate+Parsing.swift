@@ -41,7 +41,8 @@ extension Gate {
           "uniform weights take the normaliser softmax, and its card says \(normaliser.name)")
       }
     case .given(let weights):
-      for weight in weights where role(of: weight.expert) != .routed {
+      let roles = GateRoles(self)
+      for weight in weights where roles.role(of: weight.expert) != .routed {
         throw reader.invalid("it has a weight for \(weight.expert), which is no routed member")
       }
     }

@@ -171,14 +171,6 @@ extension Gate {
   /// Whether it has tensors: a row for each expert and place.
   public var isLearned: Bool { if case .constant = score { false } else { true } }
 
-  /// The part of an expert of the bundle, or of the null expert; nil if it has none.
-  public func role(of expert: Bits128) -> Role? {
-    switch members {
-    case .all: expert == Self.nullExpert ? nil : .routed
-    case .listed(let members): members.first { $0.expert == expert }?.role
-    }
-  }
-
   /// The numbers in a row for an input of `width`: a prototype, or weights and the bias after them.
   public func rowCount(width: Int) -> Int { score == .linear ? width + 1 : width }
 }
