@@ -9,7 +9,7 @@ struct Mixture {
   /// Whether the one expert there is applies with all that it changes.
   let isOutright: Bool
   /// What weighs them; nil if there are none.
-  let gate: GateRows?
+  let gate: MixtureGate?
   /// Names of the gate's columns: the experts, and "" for the null expert.
   let columns: [String]
 
@@ -27,21 +27,50 @@ struct Mixture {
     case .expert(let name):
       records = [try record(name)]
       isOutright = true
-      gate = .constant([1])
+      gate = MixtureGate(constant: [1])
     case .weights(let weighted):
       records = try weighted.map { try Self.mixable(record($0.name), bundle) }
       isOutright = false
-      gate = .constant(weighted.map { Float($0.weight) })
+      gate = MixtureGate(constant: weighted.map { Float($0.weight) })
     case .uniform:
       let names = bundle.banks(ofKind: "expert").map(\.shortName)
       guard !names.isEmpty else { throw RuntimeError(.noExperts, path: bundle.path) }
       records = try names.map { try Self.mixable(record($0), bundle) }
       isOutright = false
-      gate = .constant(names.map { _ in 1 / Float(names.count) })
+      gate = MixtureGate(constant: names.map { _ in 1 / Float(names.count) })
     case .gate(let name):
-      throw RuntimeError(.noSuchGate, path: bundle.path, name: name)
+      (records, gate, columns) = try Self.gated(name, of: base)
+      isOutright = false
+      return
     }
     columns = records.map(\.name)
+  }
+
+  /// The experts that take part in a gate of the bundle, in the order of their names.
+  private static func gated(
+    _ name: String, of base: LoadedBase
+  ) throws -> (records: [ExpertRecord], gate: MixtureGate, columns: [String]) {
+    let bundle = base.bundle
+    guard bundle.root.bank("gate/" + name) != nil else {
+      throw RuntimeError(
+        .noSuchGate, path: bundle.path, name: name,
+        expected: closestName(to: name, among: bundle.banks(ofKind: "gate").map(\.shortName)),
+        found: bundle.gateNames)
+    }
+    let routing = try bundle.gate(named: name).routing(on: base.pool)
+    let members = Set(routing.always + routing.places.values.flatMap(\.experts))
+    let banks = bundle.banks(ofKind: "expert").filter { members.contains($0.id) }
+    var columns: [Bits128: Int] = [:]
+    for bank in banks where columns[bank.id] == nil { columns[bank.id] = columns.count }
+    let records = try banks.map {
+      try mixable(ExpertRecord($0.shortName, in: bundle, base: base.description), bundle)
+    }
+    var names = records.map(\.name)
+    if members.contains(Gate.nullExpert) {
+      columns[Gate.nullExpert] = names.count
+      names.append("")
+    }
+    return (records, MixtureGate(routing, columns: columns, name: name, path: bundle.path), names)
   }
 
   private static func mixable(_ record: ExpertRecord, _ bundle: Bundle) throws -> ExpertRecord {

@@ -8,7 +8,7 @@ struct ModelBuilder {
   let experts: LoadedExperts
   /// Whether the one expert there is applies with all that it changes.
   let isOutright: Bool
-  let gate: GateRows?
+  let gate: MixtureGate?
   let compute: Compute
 
   private var record: ExpertRecord? { isOutright ? experts.records.first : nil }
@@ -75,7 +75,7 @@ struct ModelBuilder {
     let stacked = try experts.stacked(name, on: weight, overlay: overlay, compute)
     return Linear(
       name: name, weight: weight, bias: try bias(name, weight.rows), experts: stacked, overlay: overlay,
-      gate: try gate?.module(name, experts: stacked, inputs: weight.columns))
+      gate: stacked == nil ? nil : try gate?.module(name, inputs: weight.columns))
   }
 
   /// The layer's bias, and that of the expert's B.

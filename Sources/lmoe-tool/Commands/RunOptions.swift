@@ -58,7 +58,8 @@ struct SelectionOptions: ParsableArguments {
     if let weights { return .weights(weights.experts) }
     if uniform { return .uniform }
     if let gate { return .gate(gate) }
-    return bundle.banks(ofKind: "expert").isEmpty ? .base : .uniform
+    if bundle.banks(ofKind: "expert").isEmpty { return .base }
+    return try bundle.defaultGate().map { .gate($0.name) } ?? .uniform
   }
 }
 
