@@ -4,7 +4,7 @@
 // Sums of four columns at a time over LANES partial sums each (the weight is columns x depth), or of whole vectors
 // of columns (depth x columns). Each sum is computed in the same order in whatever block it is.
 
-enum { DOTS = 4, BLOCK = 4 * WIDTH };
+enum { DOTS = 4, NEAR = 1 << 14 };
 
 /// Where registers are few: loads stay behind what came before them, so that no sum is put away in memory.
 #if LANES_ARE_FEW
@@ -157,7 +157,10 @@ typedef void term_function(const lmoe_term *term, size_t row, size_t first, size
     one_term(rows, kind, term, row, first, end, y, y_stride, accumulates);                                \
   }
 #define TERMS(rows) TERM(rows, LMOE_F32) TERM(rows, LMOE_F16) TERM(rows, LMOE_BF16)
-TERMS(1) TERMS(2) TERMS(3)
+TERMS(1) TERMS(2)
+#if ROWS_AT_ONCE > 2
+TERMS(3)
+#endif
 #if ROWS_AT_ONCE > 3
 TERMS(4)
 #endif
@@ -166,33 +169,34 @@ TERMS(4)
 
 #define KINDS(rows) {term_##rows##_LMOE_F32, term_##rows##_LMOE_F16, term_##rows##_LMOE_BF16}
 static term_function *const term_functions[ROWS_AT_ONCE][3] = {
-    KINDS(1), KINDS(2), KINDS(3),
+    KINDS(1), KINDS(2),
+#if ROWS_AT_ONCE > 2
+    KINDS(3),
+#endif
 #if ROWS_AT_ONCE > 3
     KINDS(4),
 #endif
 };
 #undef KINDS
 
-/// Columns that are at hand, in the nearest cache or the one behind it, when a second pass over them begins.
-static size_t columns_at_once(size_t m, const lmoe_term *terms, size_t term_count, size_t columns) {
-  if (m <= ROWS_AT_ONCE && term_count == 1) return columns;
-  size_t bytes = 1;
-  for (size_t t = 0; t < term_count; t++) bytes += terms[t].depth * (terms[t].kind == LMOE_F32 ? 4 : 2);
-  size_t block = (m <= ROWS_AT_ONCE ? 1 << 18 : 1 << 14) / bytes / WIDTH * WIDTH;
-  return block < BLOCK ? BLOCK : block;
-}
-
 static void gemm_rows(size_t m, const lmoe_term *terms, size_t term_count, size_t first, size_t end, float *y,
                       ptrdiff_t y_stride, int accumulates) {
-  const size_t block = columns_at_once(m, terms, term_count, end - first);
   const size_t passes = (m + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE;
-  for (size_t j = first; j < end; j += block) {
-    size_t block_end = end - j < block ? end : j + block;
-    for (size_t t = 0; t < term_count; t++) {
+  for (size_t t = 0; t < term_count; t++) {
+    const lmoe_term *term = &terms[t];
+    term_function *const *functions = term_functions[0] + (term->kind - LMOE_F32);
+    // Where there are several passes, each over a part of the weight that the nearest cache still has.
+    size_t block = end - first;
+    if (passes > 1) {
+      block = NEAR / (term->depth * width_of(term->kind) + 1) / DOTS * DOTS;
+      size_t least = term->is_transposed ? 4 * DOTS : 4 * LANES;
+      if (!term->is_transposed || block < least) block = least;
+    }
+    for (size_t j = first; j < end; j += block) {
+      size_t block_end = end - j < block ? end : j + block;
       for (size_t pass = 0; pass < passes; pass++) {
         size_t row = m * pass / passes, rows = m * (pass + 1) / passes - row;
-        term_functions[rows - 1][terms[t].kind - LMOE_F32](&terms[t], row, j, block_end, y, y_stride,
-                                                           accumulates || t > 0);
+        functions[(rows - 1) * 3](term, row, j, block_end, y, y_stride, accumulates || t > 0);
       }
     }
   }

@@ -12,6 +12,7 @@
 #define KERNELS lmoe_kernels_avx2
 #define TILE_ROWS 6
 #define FEW_ROWS 8
+#define SOME_ROWS 32
 #define ROWS_AT_ONCE 3
 #define MOST_VECTORS 8
 #define AHEAD 4096

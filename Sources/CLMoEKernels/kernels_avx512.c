@@ -11,6 +11,7 @@
 #define KERNELS lmoe_kernels_avx512
 #define TILE_ROWS 12
 #define FEW_ROWS 8
+#define SOME_ROWS 32
 #define ROWS_AT_ONCE 4
 #define MOST_VECTORS 16
 #define AHEAD 4096

@@ -6,15 +6,17 @@
 #include <string.h>
 #define NAME "portable"
 #define KERNELS lmoe_kernels_portable
-#if defined(__aarch64__)
-#define TILE_ROWS 8
-#else
-#define TILE_ROWS 4
-#endif
-#define FEW_ROWS 8
-#define ROWS_AT_ONCE 3
+#define FEW_ROWS 4
+#define SOME_ROWS 4
 #define MOST_VECTORS 8
 #define AHEAD 4096
+#if defined(__aarch64__)
+#define TILE_ROWS 8
+#define ROWS_AT_ONCE 4
+#else
+#define TILE_ROWS 4
+#define ROWS_AT_ONCE 2
+#endif
 #include "lanes_base.h"
 
 #include "kernels_body.h"

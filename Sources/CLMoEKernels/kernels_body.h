@@ -1,10 +1,20 @@
 #include "gemm_panels.h"
 #include "gemm_rows.h"
 
+/// Whether packing a weight costs more than what it saves. That depends on nothing but the numbers of rows and
+/// the depths, so that every range of columns is computed in the same way.
+static int are_few(size_t m, const lmoe_term *terms, size_t term_count) {
+  if (m <= FEW_ROWS) return 1;
+  if (m > SOME_ROWS) return 0;
+  for (size_t t = 0; t < term_count; t++)
+    if (terms[t].is_transposed && terms[t].depth < 256) return 0;
+  return 1;
+}
+
 static void gemm(size_t m, const lmoe_term *terms, size_t term_count, size_t first, size_t end, float *y,
                  ptrdiff_t y_stride, int accumulates, float *scratch) {
   if (m == 0 || first >= end) return;
-  if (m <= FEW_ROWS) {
+  if (are_few(m, terms, term_count)) {
     gemm_rows(m, terms, term_count, first, end, y, y_stride, accumulates);
   } else {
     gemm_panels(m, terms, term_count, first, end, y, y_stride, accumulates, scratch);

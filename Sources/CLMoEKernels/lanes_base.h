@@ -34,6 +34,12 @@ static inline vec from_f16_bits(vec_bits half) {
 }
 
 static inline vec widen(const uint16_t *halves, int kind) {
+#if defined(__aarch64__)
+  typedef _Float16 vec_halves __attribute__((vector_size(8)));
+  vec_halves as_halves;
+  memcpy(&as_halves, halves, sizeof as_halves);
+  if (kind == LMOE_F16) return __builtin_convertvector(as_halves, vec);
+#endif
   vec_bits bits = {halves[0], halves[1], halves[2], halves[3]};
   return kind == LMOE_F16 ? from_f16_bits(bits) : (vec)(bits << 16);
 }
