@@ -110,7 +110,7 @@ extension ExpertError: CustomStringConvertible {
 
     case .invalidName:
       return
-        "\(name) cannot be the name of an expert: use 1 to 255 bytes without \"/\", \"=\", \",\", \"#\", control characters and leading \"-\""
+        "\(name) cannot be the name of \(self.expected ?? "an expert"): use 1 to 255 bytes without \"/\", \"=\", \",\", \"#\", control characters and leading \"-\""
     case .notExportable: return "\(path): \(name) cannot be exported: \(found)"
     case .outputExists: return "\(path) already exists; choose another path or remove it"
 

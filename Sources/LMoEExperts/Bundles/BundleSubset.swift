@@ -26,20 +26,25 @@ public struct BundleSubset: Sendable {
 
   /// Copies the part of `bundle` to `writer`, which is then ready to commit.
   ///
+  /// - Returns: What gates lost with the experts that stay behind.
   /// - Throws: `no-such-bank` for an expert that is not there, `ExpertError` with `other-base`, any damage found
   ///   on the way.
-  public func write(_ bundle: Bundle, to writer: BundleWriter) throws {
+  @discardableResult public func write(_ bundle: Bundle, to writer: BundleWriter) throws -> [GateChange] {
     for name in experts ?? [] { _ = try bundle.bank("expert/" + name) }
     let dropped = bundle.banks.filter { !isWanted($0) }
-    let missing = GateSubset(without: Set(dropped.map(\.id)))
+    let part = GateSubset(without: dropped, of: bundle.banks)
+    var changes: [GateChange] = []
     for bank in bundle.banks where isWanted(bank) {
       let card = try bundle.card(of: bank)
       switch (bank.kind, base) {
       case ("base", .embedded(let resolved)): try writeBase(bank, of: bundle, from: resolved, to: writer)
       case ("gate", _) where !dropped.isEmpty:
+        let manifest = try bundle.manifest(of: bank)
+        changes += [part.change(bank, card: card ?? [:], manifest: manifest)].compactMap(\.self)
         try writer.addBank(
-          bank.name, id: bank.id, card: card.map(missing.card),
-          entries: try bundle.entriesToCopy(of: bank).filter(missing.keeps), isExternal: bank.isExternal)
+          bank.name, id: bank.id, card: card.map(part.card),
+          entries: try bundle.entriesToCopy(of: bank).filter { part.keeps($0.name, $0.class) },
+          isExternal: bank.isExternal)
       default:
         var isExternal = bank.isExternal
         if case .withoutWeights = base, bank.kind == "base" { isExternal = true }
@@ -48,6 +53,7 @@ public struct BundleSubset: Sendable {
           isExternal: isExternal)
       }
     }
+    return changes
   }
 
   /// Raw bytes of the tensors whose bytes it copies, for progress.
@@ -77,36 +83,5 @@ public struct BundleSubset: Sendable {
     // Something was not what the bundle says: read again, to name it.
     try base.verify()
     throw FormatError(.contentMismatch, path: base.path, bank: bank.name)
-  }
-}
-
-/// What is left of a gate without some experts.
-struct GateSubset {
-  private let dropped: Set<Bits128>
-
-  /// A gate without the experts of these ids.
-  ///
-  /// Rows of other ids stay, whether the bundle has such an expert or not.
-  init(without dropped: Set<Bits128>) { self.dropped = dropped }
-
-  /// The card without their rows.
-  func card(_ card: JSON) -> JSON {
-    guard var object = card.object else { return card }
-    for list in ["members", "weights"] {
-      guard let rows = object[list]?.array else { continue }
-      object[list] = .array(rows.filter { !isDropped($0["expert"]?.string) })
-    }
-    return .object(object)
-  }
-
-  /// Whether an entry is no tensor of theirs (`<expert id>/<instance>`).
-  func keeps(_ entry: NewEntry) -> Bool {
-    guard entry.class == .tensor else { return true }
-    let id = String(decoding: entry.name.utf8.prefix { $0 != UInt8(ascii: "/") }, as: UTF8.self)
-    return id.utf8.count == entry.name.utf8.count || !isDropped(id)
-  }
-
-  private func isDropped(_ id: String?) -> Bool {
-    id.flatMap(Bits128.init(hexadecimal:)).map(dropped.contains) ?? false
   }
 }

@@ -32,6 +32,26 @@ extension BundleWriter {
     try step { () throws(FormatError) in banks[index].card = try appendCard(card, bank: name) }
   }
 
+  /// Takes tensors and documents out of a bank; the others stay where they are, and so does its id.
+  ///
+  /// - Parameters:
+  ///   - name: The full name.
+  ///   - card: What the bank means from now on.
+  ///   - isKept: Which entries stay.
+  /// - Throws: `no-such-bank`, `manifest-damaged`, `too-large`, `io`.
+  public func reduceBank(
+    _ name: String, card: JSON, keeping isKept: (Entry) -> Bool
+  ) throws(FormatError) {
+    let bank = banks[try index(of: name)]
+    var manifest = try manifest(of: bank)
+    manifest.entries = manifest.entries.filter(isKept)
+    try step { () throws(FormatError) in
+      let extent = try appendCard(card, bank: name)
+      banks.remove(at: try index(of: name))
+      _ = try finishBank(name, id: bank.id, card: extent, manifest: manifest, isExternal: bank.isExternal)
+    }
+  }
+
   /// The place of the bank with that full name.
   func index(of name: String) throws(FormatError) -> Int {
     guard let index = banks.firstIndex(where: { $0.name.hasSameBytes(as: name) }) else {

@@ -46,21 +46,28 @@ public struct FloatValues: Sendable {
 ///   - b: output × rank, by rows.
 public func squaredNormOfProduct(b: [Float], a: [Float], rank: Int) -> Double {
   guard rank > 0, a.count >= rank, b.count >= rank else { return 0 }
-  var columns = [Float](repeating: 0, count: b.count)
-  unsafe b.withUnsafeBufferPointer { b in
+  return zip(gramOfColumns(b, count: rank), gramOfRows(a, count: rank)).reduce(0) { $0 + $1.0 * $1.1 }
+}
+
+/// BᵀB (count × count) of a matrix of `count` columns, given by rows; summed in double precision.
+public func gramOfColumns(_ matrix: [Float], count: Int) -> [Double] {
+  guard count > 0 else { return [] }
+  var columns = [Float](repeating: 0, count: matrix.count / count * count)
+  unsafe matrix.withUnsafeBufferPointer { matrix in
     unsafe columns.withUnsafeMutableBufferPointer { columns in
-      if let from = b.baseAddress, let to = columns.baseAddress {
-        unsafe lmoe_transpose(from, b.count / rank, rank, to)
+      if let from = matrix.baseAddress, let to = columns.baseAddress {
+        unsafe lmoe_transpose(from, columns.count / count, count, to)
       }
     }
   }
-  let (left, right) = (gram(columns, rank), gram(a, rank))
-  return zip(left, right).reduce(0) { $0 + $1.0 * $1.1 }
+  return gramOfRows(columns, count: count)
 }
 
-private func gram(_ rows: [Float], _ count: Int) -> [Double] {
+/// AAᵀ (count × count) of a matrix of `count` rows; summed in double precision.
+public func gramOfRows(_ matrix: [Float], count: Int) -> [Double] {
+  guard count > 0 else { return [] }
   var result = [Double](repeating: 0, count: count * count)
-  unsafe rows.withUnsafeBufferPointer { rows in
+  unsafe matrix.withUnsafeBufferPointer { rows in
     unsafe result.withUnsafeMutableBufferPointer { result in
       if let from = rows.baseAddress, let to = result.baseAddress {
         unsafe lmoe_gram(from, count, rows.count / count, to)
