@@ -1,3 +1,6 @@
+private import CLMoEKernels
+private import Synchronization
+
 #if canImport(Glibc)
   private import Glibc
 #else
@@ -6,17 +9,22 @@
 
 /// All the threads of the process: a fixed team that runs one job at a time, the caller among them.
 ///
+/// A worker without a job watches for the next one for some microseconds before it sleeps: a model has hundreds
+/// of short jobs for every token, and waking a thread takes longer than most of them.
 /// Libraries called from a job must run single-threaded; nothing else in the project starts threads.
 public final class WorkerPool: @unchecked Sendable {
   /// The number of workers, the caller included.
   public let count: Int
 
-  // Guarded by `condition`.
+  /// Guards what follows up to `job`; its waiters are callers that wait for the pool and workers that sleep.
   private let condition = Condition()
-  private var job: (@Sendable (Int) -> Void)?
-  private var epoch = 0
-  private var running = 0
+  private var isBusy = false
   private var started = false
+  /// Written by the caller before `epoch`, read by workers after it.
+  private var job: (@Sendable (Int) -> Void)?
+  private let epoch = Atomic<Int>(0)
+  private let running = Atomic<Int>(0)
+  private let sleeping = Atomic<Int>(0)
 
   /// The pool of the process: one worker a core.
   public static let shared = WorkerPool(count: processorCount())
@@ -31,27 +39,59 @@ public final class WorkerPool: @unchecked Sendable {
 
   /// Runs `body` once on each worker, with the worker's number, and returns when all have returned.
   ///
-  /// Only one job runs at a time: a second caller waits (but a pool of one runs each in its caller). Not to be called from inside a job.
+  /// Only one job runs at a time: a second caller waits (but a pool of one runs each in its caller). Not to be
+  /// called from inside a job.
   public func run(_ body: @escaping @Sendable (Int) -> Void) {
     guard count > 1 else { return body(0) }
     condition.locked {
-      while job != nil { condition.wait() }
+      while isBusy { condition.wait() }
+      isBusy = true
       if !started {
         started = true
         for worker in 1..<count { start(worker) }
       }
-      job = body
-      epoch += 1
-      running = count - 1
-      condition.broadcast()
     }
+    job = body
+    running.store(count - 1, ordering: .relaxed)
+    epoch.wrappingAdd(1, ordering: .sequentiallyConsistent)
+    // Either a worker that goes to sleep sees the new epoch, or it is counted here.
+    if sleeping.load(ordering: .sequentiallyConsistent) > 0 { condition.locked { condition.broadcast() } }
     body(0)
+    var turns = 0
+    while running.load(ordering: .acquiring) > 0 {
+      turns += 1
+      // A worker that lost its core needs this one.
+      if turns < Self.patience { lmoe_pause() } else { sched_yield() }
+    }
+    job = nil
     condition.locked {
-      while running > 0 { condition.wait() }
-      job = nil
+      isBusy = false
       condition.broadcast()
     }
   }
+
+  /// Runs `body` once for each of `items` numbers, which the workers take as they become free.
+  public func run(items: Int, _ body: @escaping @Sendable (_ item: Int, _ worker: Int) -> Void) {
+    guard items > 1 else {
+      if items == 1 { body(0, 0) }
+      return
+    }
+    let next = Counter()
+    run { worker in
+      while true {
+        let item = next.value.wrappingAdd(1, ordering: .relaxed).oldValue
+        guard item < items else { return }
+        body(item, worker)
+      }
+    }
+  }
+
+  private final class Counter: Sendable {
+    let value = Atomic<Int>(0)
+  }
+
+  /// Looks at the next job before a worker sleeps: some 50 µs.
+  private static let patience = 2000
 
   private func start(_ worker: Int) {
     let body = unsafe Unmanaged.passRetained(ThreadBody { [self] in work(worker) })
@@ -70,16 +110,23 @@ public final class WorkerPool: @unchecked Sendable {
   private func work(_ worker: Int) {
     var seen = 0
     while true {
-      let body = condition.locked { () -> (@Sendable (Int) -> Void)? in
-        while epoch == seen { condition.wait() }
-        seen = epoch
-        return job
+      var turns = 0
+      while epoch.load(ordering: .acquiring) == seen, turns < Self.patience {
+        turns += 1
+        lmoe_pause()
       }
-      body?(worker)
-      condition.locked {
-        running -= 1
-        if running == 0 { condition.broadcast() }
-      }
+      if turns == Self.patience { sleep(after: seen) }
+      seen += 1
+      job?(worker)
+      running.wrappingSubtract(1, ordering: .releasing)
+    }
+  }
+
+  private func sleep(after seen: Int) {
+    condition.locked {
+      sleeping.wrappingAdd(1, ordering: .sequentiallyConsistent)
+      while epoch.load(ordering: .sequentiallyConsistent) == seen { condition.wait() }
+      sleeping.wrappingSubtract(1, ordering: .relaxed)
     }
   }
 }

@@ -126,6 +126,17 @@ extension ExpertError: CustomStringConvertible {
     case .otherBase:
       return
         "\(path) is not the base of \(expected): the tensor \(name) \(found); \"lmoe-tool verify \(expected) --against-base \(path)\" lists all that differs"
+
+    case .invalidGate:
+      return
+        "\(path): the gate \(name) is not valid: \(found); make it anew with \"gate init --force\""
+    case .unsupportedGate:
+      return
+        "\(path): the gate \(name) has \"\(expected)\" \(found), which this tool cannot compute; use a newer lmoe-tool, or make another gate with \"gate init\""
+    case .severalGates:
+      return "\(path) has several gates (\(found)) and none called \"default\"; name one with --gate"
+    case .gateExists:
+      return "\(path) already has a gate \(name); choose another name, or replace it with --force"
     }
   }
 }

@@ -55,6 +55,11 @@ public struct ExpertError: Error, Hashable, Sendable {
     case tensorMismatch = "tensor-mismatch"
     case baseMismatch = "base-mismatch"
     case otherBase = "other-base"
+    // Gates.
+    case invalidGate = "invalid-gate"
+    case unsupportedGate = "unsupported-gate"
+    case severalGates = "several-gates"
+    case gateExists = "gate-exists"
   }
 
   /// The kind of error.

@@ -60,6 +60,9 @@ void lmoe_to_f32(const void *values, size_t count, int kind, float *out);
 void lmoe_gram(const float *rows, size_t count, size_t length, double *gram);
 /// Writes the transpose of `matrix` (rows x columns) to `out`.
 void lmoe_transpose(const float *matrix, size_t rows, size_t columns, float *out);
+/// The same for any elements of four bytes, and of two.
+void lmoe_transpose_32(const void *matrix, size_t rows, size_t columns, void *out);
+void lmoe_transpose_16(const void *matrix, size_t rows, size_t columns, void *out);
 
 // MARK: Products (gemm.c)
 
@@ -85,6 +88,11 @@ void lmoe_gemm(size_t m, const lmoe_term *terms, size_t term_count, size_t first
                ptrdiff_t y_stride, int accumulates, float *scratch);
 /// The floats of scratch that lmoe_gemm needs for sums of that total depth over all terms.
 size_t lmoe_gemm_scratch(size_t depth);
+
+/// The kernels in use: "avx512", "avx2" or "portable".
+const char *lmoe_kernel_variant(void);
+/// Makes the calling thread use those kernels, or with NULL again the best; 0 if this processor cannot.
+int lmoe_select_kernels(const char *name);
 
 // MARK: Element-wise passes (elementwise.c)
 
@@ -128,5 +136,13 @@ int lmoe_random(void *bytes, size_t length);
 /// errno of the last failed call of this thread.
 int lmoe_errno(void);
 void lmoe_clear_errno(void);
+/// Tells the core that it is in a loop that waits for another one.
+static inline void lmoe_pause(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ __volatile__("yield");
+#endif
+}
 
 #endif

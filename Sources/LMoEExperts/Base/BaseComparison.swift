@@ -1,4 +1,4 @@
-import LMoEFormat
+public import LMoEFormat
 
 /// Whether two bases are the same, and if not, which tensors differ.
 public struct BaseComparison: Sendable {
@@ -95,6 +95,6 @@ public struct BaseComparison: Sendable {
 }
 
 extension TensorType {
-  /// The dtype's name; of a block-quantized tensor that of its scheme.
-  var dtypeName: String { geometry?.name ?? dtype.name }
+  /// The name of the dtype; of a block-quantized tensor that of its scheme.
+  public var dtypeName: String { geometry?.name ?? dtype.name }
 }

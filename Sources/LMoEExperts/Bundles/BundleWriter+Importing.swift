@@ -69,9 +69,9 @@ extension BundleWriter {
     )
   }
 
-  /// Adds the constant uniform gate, so that a fresh bundle is complete.
+  /// Adds the constant uniform gate, so that a fresh bundle is complete: it lists nobody and covers everybody.
   public func addUniformGate() throws {
-    try addBank("gate/uniform", card: Cards.uniformGate, entries: [])
+    try addBank("gate/uniform", card: Gate.uniform.card(), entries: [])
   }
 
   /// The base of the bundle as it will be: what experts have to fit.

@@ -91,15 +91,6 @@ enum Cards {
     return .object(card)
   }
 
-  /// The gate that a fresh bundle has: every expert counts the same.
-  ///
-  /// It lists nobody and covers everybody.
-  static let uniformGate: JSON = [
-    "card": 1, "kind": "gate", "score": "constant", "input": "none", "scope": "global", "pooling": "token",
-    "normaliser": "softmax", "k": nil, "temperature": 1, "mask": "none", "weights": "uniform",
-    "members": "all",
-  ]
-
   /// Seven digits: a norm is for people.
   static func rounded(_ value: Double) -> JSON {
     let short = Float(value)

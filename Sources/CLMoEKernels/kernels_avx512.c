@@ -1,0 +1,21 @@
+// The kernels compiled for AVX-512; only called where the processor has it.
+#if defined(__x86_64__)
+#include "kernel_variants.h"
+
+#include <immintrin.h>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi2"))), apply_to = function)
+#define NAME "avx512"
+#define KERNELS lmoe_kernels_avx512
+#define TILE_ROWS 12
+#define FEW_ROWS 8
+#define ROWS_AT_ONCE 4
+#define MOST_VECTORS 16
+#define AHEAD 4096
+#include "lanes_avx512.h"
+
+#include "kernels_body.h"
+#pragma clang attribute pop
+#endif

@@ -1,0 +1,119 @@
+private import CLMoEKernels
+import LMoECore
+
+/// Grouped-query attention with rotary positions: softmax(q·kᵀ / √d)·v over what a token sees.
+///
+/// Query head h reads key and value head ⌊h · keyValueHeads / heads⌋. Position i sees j with i − window < j ≤ i.
+struct Attention: Sendable {
+  /// heads·d × hidden.
+  let query: Linear
+  /// keyValueHeads·d × hidden.
+  let key: Linear
+  /// keyValueHeads·d × hidden.
+  let value: Linear
+  /// hidden × heads·d.
+  let output: Linear
+  /// Normalise queries and keys over the head, before they turn.
+  var queryNorm: RMSNorm?
+  var keyNorm: RMSNorm?
+  /// How far a token looks back, itself included; nil for all of it.
+  let window: Int?
+  /// d.
+  let headDimension: Int
+  /// Which layer's keys and values these are.
+  let layer: Int
+
+  private var heads: Int { query.outputs / headDimension }
+  private var keyValueHeads: Int { key.outputs / headDimension }
+
+  /// Adds the result for input `x` [T, hidden] to `residual` [T, hidden].
+  func forward(_ x: Rows, addingTo residual: Rows, in pass: Pass) {
+    let q = pass.workspace.queries.rows(x.count, query.outputs)
+    let k = pass.workspace.keys.rows(x.count, key.outputs)
+    let v = pass.workspace.values.rows(x.count, value.outputs)
+    Linear.forward(
+      [
+        Linear.Call(linear: query, output: q), Linear.Call(linear: key, output: k),
+        Linear.Call(linear: value, output: v),
+      ], x, in: pass)
+    let scale = 1 / Float(headDimension).squareRoot()
+    pass.forEachRow(x.count, width: q.width) { rows in
+      let (q, k) = (q[rows], k[rows])
+      queryNorm?.forwardHeads(q)
+      keyNorm?.forwardHeads(k)
+      pass.rotary.rotate(q, by: pass.angles[rows])
+      pass.rotary.rotate(k, by: pass.angles[rows])
+      for row in rows {
+        let values = unsafe q.row(row - rows.lowerBound)
+        for index in 0..<q.width { unsafe values[index] *= scale }
+        let place = pass.places[row]
+        place.cache.write(
+          layer: layer, position: place.position, key: k[row - rows.lowerBound..<row - rows.lowerBound + 1],
+          value: v[row..<row + 1])
+      }
+    }
+    let mixed = pass.workspace.mixed.rows(x.count, q.width)
+    attend(q, into: mixed, pass)
+    Linear.forward([Linear.Call(linear: output, output: residual, accumulates: true)], mixed, in: pass)
+  }
+
+  /// Some query rows of one text, and some of the query heads of one key head.
+  private struct Task: Sendable {
+    let rows: Range<Int>
+    let heads: Range<Int>
+  }
+
+  /// Rows of queries that one worker takes at a time.
+  private static let blockRows = 64
+
+  private func attend(_ q: Rows, into output: Rows, _ pass: Pass) {
+    let group = heads / keyValueHeads
+    // One query row of few heads gives too few tasks for the workers: then each head is one.
+    let workers = pass.compute.pool.count
+    let isSmall = pass.pieces.count * keyValueHeads < 4 * workers && keyValueHeads % workers != 0
+    var tasks: [Task] = []
+    for piece in pass.pieces {
+      for start in stride(from: piece.lowerBound, to: piece.upperBound, by: Self.blockRows) {
+        let rows = start..<min(start + Self.blockRows, piece.upperBound)
+        let step = rows.count == 1 && !isSmall ? group : 1
+        for head in stride(from: 0, to: heads, by: step) {
+          tasks.append(Task(rows: rows, heads: head..<head + step))
+        }
+      }
+    }
+    let work = tasks
+    pass.compute.pool.run(items: work.count) { item, worker in
+      attend(q, into: output, work[item], pass, worker)
+    }
+  }
+
+  private func attend(_ q: Rows, into output: Rows, _ task: Task, _ pass: Pass, _ worker: Int) {
+    let first = pass.places[task.rows.lowerBound]
+    let end = first.position + task.rows.count
+    let start = window.map { max(0, first.position - $0 + 1) } ?? 0
+    let keyHead = task.heads.lowerBound * keyValueHeads / heads
+    let keys = first.cache.keys(layer: layer, head: keyHead, start..<end)
+    let values = first.cache.values(layer: layer, head: keyHead, start..<end)
+    // One row of several heads is as many rows of one head.
+    let rowCount = task.rows.count * task.heads.count
+    func view(_ rows: Rows) -> Rows {
+      unsafe Rows(
+        base: rows.row(task.rows.lowerBound) + task.heads.lowerBound * headDimension, count: rowCount,
+        width: headDimension, stride: task.heads.count > 1 ? headDimension : rows.stride)
+    }
+    let scores = pass.workspace.scores[worker].rows(rowCount, end - start)
+    pass.compute.compute(
+      Compute.Product(terms: [.linear(view(q), keys)], output: scores), 0..<scores.width, worker)
+    for index in 0..<rowCount {
+      let position = task.heads.count > 1 ? first.position : first.position + index
+      let low = (window.map { max(0, position - $0 + 1) } ?? 0) - start
+      let high = position + 1 - start
+      let row = unsafe scores.row(index)
+      _ = unsafe lmoe_softmax(row + low, high - low)
+      unsafe row.update(repeating: 0, count: low)
+      unsafe (row + high).update(repeating: 0, count: scores.width - high)
+    }
+    pass.compute.compute(
+      Compute.Product(terms: [.plain(scores, values)], output: view(output)), 0..<headDimension, worker)
+  }
+}

@@ -1,0 +1,137 @@
+private import CLMoEKernels
+import LMoECore
+import LMoEExperts
+import LMoEFormat
+
+/// The experts that take part, with their tensors in memory.
+struct LoadedExperts: Sendable {
+  /// The experts, in the order of the gate's columns.
+  let records: [ExpertRecord]
+  private let stores: [WeightStore]
+  private let path: String
+
+  /// Loads the tensors of `records`.
+  init(_ records: [ExpertRecord], in bundle: Bundle, on pool: WorkerPool) throws {
+    self.records = records
+    path = bundle.path
+    stores = try records.map { record in
+      try WeightStore.load(Array(record.manifest.tensors), of: record.bank, in: bundle, on: pool)
+    }
+  }
+
+  /// A tensor of an expert by the name it has after the prefix.
+  func tensor(_ expert: Int, _ name: String) throws -> Weight {
+    try whole(expert, records[expert].prefix + name)
+  }
+
+  /// A tensor of an expert by its full name.
+  func whole(_ expert: Int, _ name: String) throws -> Weight {
+    guard let weight = stores[expert][name] else {
+      throw RuntimeError(
+        .invalidExpert, path: path, name: records[expert].name, found: "the tensor \(name) is missing")
+    }
+    return weight
+  }
+
+  /// Stacks the factors of a linear layer; nil if no expert adapts it.
+  ///
+  /// - Parameters:
+  ///   - module: The layer's name.
+  ///   - weight: W, as it is when deltas are added.
+  ///   - compute: What computes the norms that magnitudes are relative to.
+  func stacked(_ module: String, on weight: Weight, overlay: RowOverlay?, _ compute: Compute) throws
+    -> StackedExperts?
+  {
+    var slots: [StackedExperts.Slot] = []
+    var factors: [(a: Weight, b: Weight)] = []
+    var total = 0
+    for (index, record) in records.enumerated() {
+      guard let numbers = record.modules[ByteKey(module)], !numbers.isEmbedding else { continue }
+      let a = try tensor(index, module + ".lora_A.weight")
+      let b = try tensor(index, module + ".lora_B.weight")
+      let scaling = Float(numbers.scaling)
+      var rescaling: [Float]?
+      if numbers.isDoRA {
+        let magnitudes = try tensor(index, module + ".lora_magnitude_vector").floats
+        let norms = DoRA.rowNorms(weight, overlay, b: b, a: a, scaling: scaling, compute)
+        rescaling = zip(magnitudes, norms).map { $0 / $1 - 1 }
+      }
+      slots.append(
+        StackedExperts.Slot(
+          expert: index, ranks: total..<total + a.rows, scaling: scaling, rescaling: rescaling))
+      factors.append((a, b))
+      total += a.rows
+    }
+    guard !slots.isEmpty else { return nil }
+    let rescales = slots.contains { $0.rescaling != nil }
+    return StackedExperts(
+      slots: slots, down: Self.stacked(factors.map(\.a)),
+      up: rescales ? Self.rescaled(factors.map(\.b), slots) : Self.transposed(factors.map(\.b)))
+  }
+
+  /// [A₁; …; A_E], in their own type if they share one.
+  private static func stacked(_ factors: [Weight]) -> Weight {
+    let rows = factors.reduce(0) { $0 + $1.rows }
+    if factors.count == 1 { return factors[0] }
+    guard let kind = commonKind(factors) else {
+      return Weight.made(rows: rows, columns: factors[0].columns) { out in
+        var row = 0
+        for factor in factors {
+          for index in 0..<factor.rows { unsafe factor.copyRow(index, to: out.row(row + index)) }
+          row += factor.rows
+        }
+      }
+    }
+    let buffer = RawBuffer(count: rows * factors[0].columns * kind.bytes)
+    var offset = 0
+    for factor in factors {
+      let bytes = factor.count * kind.bytes
+      unsafe UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[offset..<offset + bytes])
+        .copyMemory(from: UnsafeRawBufferPointer(start: factor.base, count: bytes))
+      offset += bytes
+    }
+    return unsafe Weight(
+      buffer.bytes.baseAddress.unsafelyUnwrapped, kind: kind, rows: rows, columns: factors[0].columns,
+      owner: buffer)
+  }
+
+  /// [B₁ … B_E]ᵀ, in their own type if they share one.
+  private static func transposed(_ factors: [Weight]) -> Weight {
+    let ranks = factors.reduce(0) { $0 + $1.columns }
+    let outputs = factors[0].rows
+    guard let kind = commonKind(factors) else { return rescaled(factors, []) }
+    let buffer = RawBuffer(count: ranks * outputs * kind.bytes)
+    let base = unsafe buffer.bytes.baseAddress.unsafelyUnwrapped
+    var first = 0
+    for factor in factors {
+      let to = unsafe base + first * outputs * kind.bytes
+      switch kind {
+      case .f32: unsafe lmoe_transpose_32(factor.base, outputs, factor.columns, to)
+      default: unsafe lmoe_transpose_16(factor.base, outputs, factor.columns, to)
+      }
+      first += factor.columns
+    }
+    return unsafe Weight(base, kind: kind, rows: ranks, columns: outputs, owner: buffer)
+  }
+
+  /// [B₁ … B_E]ᵀ as float32, those with magnitudes times c.
+  private static func rescaled(_ factors: [Weight], _ slots: [StackedExperts.Slot]) -> Weight {
+    let ranks = factors.reduce(0) { $0 + $1.columns }
+    return Weight.made(rows: ranks, columns: factors[0].rows) { out in
+      var first = 0
+      for (index, factor) in factors.enumerated() {
+        let floats = factor.floats
+        let rescaling = slots.isEmpty ? nil : slots[index].rescaling
+        for row in 0..<factor.rows {
+          let c = 1 + (rescaling?[row] ?? 0)
+          for rank in 0..<factor.columns { out[first + rank, row] = floats[row * factor.columns + rank] * c }
+        }
+        first += factor.columns
+      }
+    }
+  }
+
+  private static func commonKind(_ factors: [Weight]) -> Weight.Kind? {
+    factors.allSatisfy { $0.kind == factors[0].kind } ? factors[0].kind : nil
+  }
+}

@@ -1,0 +1,92 @@
+private import CLMoEKernels
+import LMoECore
+
+/// The keys and values of the tokens a model has seen of one text, for every layer.
+///
+/// Layout of a layer: [key and value heads, capacity, head width]. It grows as needed. One thread at a time.
+public final class KVCache {
+  /// How keys and values are kept.
+  public enum Precision: String, CaseIterable, Sendable {
+    /// Float32: nothing is lost.
+    case f32
+    /// Float16: half the memory.
+    case f16
+  }
+
+  /// How keys and values are kept.
+  public let precision: Precision
+  /// The number of tokens it holds.
+  public internal(set) var count = 0
+  private(set) var capacity: Int
+  private let heads: Int
+  private let width: Int
+  private var keys: [RawBuffer]
+  private var values: [RawBuffer]
+
+  init(layers: Int, heads: Int, width: Int, precision: Precision, capacity: Int) {
+    (self.heads, self.width, self.precision) = (heads, width, precision)
+    self.capacity = max(1, capacity)
+    let bytes = heads * self.capacity * width * (precision == .f32 ? 4 : 2)
+    keys = (0..<layers).map { _ in RawBuffer(count: bytes) }
+    values = (0..<layers).map { _ in RawBuffer(count: bytes) }
+  }
+
+  private var kind: Weight.Kind { precision == .f32 ? .f32 : .f16 }
+
+  /// Makes room for `total` tokens.
+  func reserve(_ total: Int) {
+    guard total > capacity else { return }
+    let old = capacity
+    capacity = max(total, old * 2)
+    keys = keys.map { grown($0, from: old) }
+    values = values.map { grown($0, from: old) }
+  }
+
+  private func grown(_ buffer: RawBuffer, from old: Int) -> RawBuffer {
+    let row = width * kind.bytes
+    let larger = RawBuffer(count: heads * capacity * row)
+    for head in 0..<heads {
+      unsafe UnsafeMutableRawBufferPointer(rebasing: larger.bytes[(head * capacity * row)...])
+        .copyMemory(
+          from: UnsafeRawBufferPointer(rebasing: buffer.bytes[head * old * row..<(head * old + count) * row]))
+    }
+    return larger
+  }
+
+  /// The keys of one head at `positions`: positions × width.
+  func keys(layer: Int, head: Int, _ positions: Range<Int>) -> Weight {
+    view(keys[layer], head, positions)
+  }
+
+  /// The values of one head at `positions`: positions × width.
+  func values(layer: Int, head: Int, _ positions: Range<Int>) -> Weight {
+    view(values[layer], head, positions)
+  }
+
+  private func view(_ buffer: RawBuffer, _ head: Int, _ positions: Range<Int>) -> Weight {
+    unsafe Weight(
+      place(buffer, head, positions.lowerBound), kind: kind, rows: positions.count, columns: width,
+      owner: buffer)
+  }
+
+  @unsafe private func place(_ buffer: RawBuffer, _ head: Int, _ position: Int) -> UnsafeMutableRawPointer {
+    unsafe buffer.bytes.baseAddress.unsafelyUnwrapped + (head * capacity + position) * width * kind.bytes
+  }
+
+  /// Writes the key and value of every head at `position`, of rows of heads · width floats.
+  func write(layer: Int, position: Int, key: Rows, value: Rows) {
+    for (buffer, row) in [(keys[layer], key), (values[layer], value)] {
+      for head in 0..<heads {
+        let from = unsafe row.base + head * width
+        let to = unsafe place(buffer, head, position)
+        switch precision {
+        case .f32: unsafe to.copyMemory(from: from, byteCount: width * 4)
+        case .f16: unsafe lmoe_to_f16(from, width, to.assumingMemoryBound(to: UInt16.self))
+        }
+      }
+    }
+  }
+
+  /// Forgets all tokens from `count` on.
+  public func truncate(to count: Int) { self.count = min(self.count, max(0, count)) }
+}

@@ -1,0 +1,235 @@
+private import CLMoEKernels
+import LMoECore
+public import LMoEExperts
+import LMoEFormat
+
+/// A base with a choice of experts, ready to compute logits.
+///
+/// One thread at a time uses it; it shares its work out among the workers of its base's pool.
+public final class Model {
+  /// The base, with its weights.
+  public let base: LoadedBase
+  /// Which experts take part.
+  public let selection: Selection
+  /// The experts that take part, in the order of the gate's columns.
+  public let experts: [String]
+  /// What the numbers depend on; an expert may have stacked the layers anew.
+  public var configuration: ModelConfiguration { base.description.model }
+  /// The number of layers.
+  public var layerCount: Int { blocks.count }
+
+  let compute: Compute
+  let workspace: Workspace
+  private let embedding: Embedding
+  private let blocks: [DecoderBlock]
+  private let norm: RMSNorm
+  private let head: Linear
+  private let rotary: Rotary
+  /// The gate that serves the whole model, if that is its scope.
+  private let gate: GateInstance?
+  /// Columns of the gate's weights: the experts, and the null expert where there is one.
+  public let gateColumns: [String]
+
+  /// Rows that go through the layers together.
+  static let passRows = 512
+
+  /// Puts the model together.
+  ///
+  /// - Throws: `RuntimeError` for experts that cannot be mixed, gates that cannot be run, or damaged cards;
+  ///   `ExpertError`, `FormatError`.
+  public init(_ base: LoadedBase, selection: Selection = .base) throws {
+    self.base = base
+    self.selection = selection
+    let compute = Compute(pool: base.pool)
+    let mixture = try Mixture(selection, of: base)
+    let builder = ModelBuilder(
+      base: base, experts: try LoadedExperts(mixture.records, in: base.bundle, on: base.pool),
+      isOutright: mixture.isOutright, gate: mixture.gate, compute: compute)
+    experts = mixture.records.map(\.name)
+    gateColumns = mixture.columns
+    embedding = try builder.embedding()
+    blocks = try builder.blocks()
+    norm = try builder.norm("model.norm")
+    head = try builder.head()
+    gate = try mixture.gate?.global(inputs: base.description.model.hiddenSize)
+    rotary = Rotary(base.description.model)
+    self.compute = compute
+    workspace = Workspace(workers: base.pool.count)
+  }
+
+  /// Keys and values for one text.
+  ///
+  /// - Parameter capacity: The number of tokens there is room for at first.
+  public func makeCache(_ precision: KVCache.Precision = .f32, capacity: Int = 256) -> KVCache {
+    let model = configuration
+    return KVCache(
+      layers: layerCount, heads: model.keyValueHeadCount, width: model.headDimension, precision: precision,
+      capacity: capacity)
+  }
+
+  /// Takes down what the gates decide in calls of `forward`.
+  public func makeRecorder() -> RoutingRecorder { RoutingRecorder(columns: gateColumns) }
+
+  // MARK: Forward
+
+  /// Tokens that follow what a cache holds.
+  public struct Segment {
+    /// The tokens' ids; at least one.
+    public let tokens: [Int]
+    /// The keys and values of what came before, which those of these tokens join.
+    public let cache: KVCache
+
+    /// Pairs them.
+    public init(_ tokens: [Int], _ cache: KVCache) { (self.tokens, self.cache) = (tokens, cache) }
+  }
+
+  /// Which tokens' logits are wanted.
+  public enum Wanted: Sendable {
+    /// Of the last token of each segment.
+    case last
+    /// Of every token.
+    case all
+  }
+
+  /// What a model makes of one token.
+  public struct Output {
+    /// The number of the segment.
+    public let segment: Int
+    /// The position in the text.
+    public let position: Int
+    /// The logits of what comes next [vocabulary]; valid inside the call.
+    public let logits: Logits
+    /// The last hidden state after the final norm [hidden]; valid inside the call.
+    public let hidden: Logits
+  }
+
+  /// Computes logits for tokens of one text or several.
+  ///
+  /// - Parameters:
+  ///   - segments: The texts' next tokens; of different lengths as they come.
+  ///   - wanted: Which logits.
+  ///   - recorder: Takes down what the gates decide.
+  ///   - body: Takes each token's logits, in order within a segment.
+  /// - Throws: `RuntimeError` with `token-out-of-range`, `prompt-too-long` or `non-finite`, what `body` throws.
+  public func forward(
+    _ segments: [Segment], wanting wanted: Wanted = .last, recorder: RoutingRecorder? = nil,
+    _ body: (Output) throws -> Void
+  ) throws {
+    for segment in segments {
+      for token in segment.tokens where !(0..<configuration.vocabularySize).contains(token) {
+        throw RuntimeError(
+          .tokenOutOfRange, path: base.bundle.path, expected: "0 to \(configuration.vocabularySize - 1)",
+          found: "\(token)")
+      }
+    }
+    let totals = segments.map { $0.cache.count + $0.tokens.count }
+    for (segment, total) in zip(segments, totals) { segment.cache.reserve(total) }
+    var step: [Piece] = []
+    var rows = 0
+    for (index, segment) in segments.enumerated() {
+      var start = 0
+      while start < segment.tokens.count {
+        let count = min(segment.tokens.count - start, Self.passRows - rows)
+        step.append(
+          Piece(
+            segment: index, tokens: Array(segment.tokens[start..<start + count]), cache: segment.cache,
+            total: totals[index]))
+        (start, rows) = (start + count, rows + count)
+        if rows == Self.passRows {
+          try self.step(step, wanted, recorder, body)
+          (step, rows) = ([], 0)
+        }
+      }
+    }
+    if rows > 0 { try self.step(step, wanted, recorder, body) }
+  }
+
+  /// Tokens of one segment in one step.
+  private struct Piece {
+    let segment: Int
+    let tokens: [Int]
+    let cache: KVCache
+    /// The length of the whole text.
+    let total: Int
+  }
+
+  private func step(
+    _ step: [Piece], _ wanted: Wanted, _ recorder: RoutingRecorder?, _ body: (Output) throws -> Void
+  ) throws {
+    let pass = makePass(step, recorder)
+    let x = workspace.residual.rows(pass.places.count, configuration.hiddenSize)
+    embedding.forward(step.flatMap(\.tokens), into: x)
+    if let gate {
+      let weights = workspace.layerWeights.rows(x.count, gate.width)
+      gate.weigh(x, into: weights, in: pass)
+      pass.weights = weights
+    }
+    for block in blocks { block.forward(x, in: pass) }
+    var first = 0
+    for piece in step {
+      piece.cache.count += piece.tokens.count
+      let end = first + piece.tokens.count
+      switch wanted {
+      case .all: try finish(x[first..<end], piece, pass, first, body)
+      case .last:
+        if piece.cache.count == piece.total { try finish(x[end - 1..<end], piece, pass, end - 1, body) }
+      }
+      first = end
+    }
+  }
+
+  private func makePass(_ step: [Piece], _ recorder: RoutingRecorder?) -> Pass {
+    var places: [Pass.Place] = []
+    var pieces: [Range<Int>] = []
+    let angles = workspace.angles.rows(
+      step.reduce(0) { $0 + $1.tokens.count }, configuration.headDimension)
+    for piece in step {
+      let rows = places.count..<places.count + piece.tokens.count
+      let positions = piece.cache.count..<piece.cache.count + piece.tokens.count
+      rotary.table(positions: positions, contextLength: piece.total, into: angles[rows])
+      places += positions.map { Pass.Place(cache: piece.cache, position: $0) }
+      pieces.append(rows)
+    }
+    return Pass(
+      compute: compute, workspace: workspace, rotary: rotary, places: places, pieces: pieces, angles: angles,
+      recorder: recorder)
+  }
+
+  /// Rows of logits that are computed together.
+  private static let headRows = 32
+
+  /// The final norm and the head.
+  private func finish(
+    _ x: Rows, _ piece: Piece, _ pass: Pass, _ first: Int, _ body: (Output) throws -> Void
+  ) throws {
+    for start in stride(from: 0, to: x.count, by: Self.headRows) {
+      let rows = start..<min(start + Self.headRows, x.count)
+      let normed = workspace.normed.rows(rows.count, x.width)
+      norm.forward(x[rows], into: normed)
+      let logits = workspace.logits.rows(rows.count, head.outputs)
+      let weights = pass.weights
+      pass.weights = weights.map { $0[first + rows.lowerBound..<first + rows.upperBound] }
+      Linear.forward([Linear.Call(linear: head, output: logits)], normed, in: pass)
+      pass.weights = weights
+      for row in 0..<rows.count {
+        let place = pass.places[first + rows.lowerBound + row]
+        try requireFinite(logits[row..<row + 1], position: place.position)
+        try body(
+          Output(
+            segment: piece.segment, position: place.position, logits: Logits(logits[row..<row + 1]),
+            hidden: Logits(normed[row..<row + 1])))
+      }
+    }
+  }
+
+  /// A NaN anywhere ends in the logits; where it came from is looked up only then.
+  private func requireFinite(_ logits: Rows, position: Int) throws {
+    guard unsafe lmoe_first_nonfinite(logits.base, logits.width, Weight.Kind.f32.code) < logits.width else {
+      return
+    }
+    let source = base.firstNonFinite()
+    throw RuntimeError(
+      .nonFinite, path: base.bundle.path, name: source?.tensor, expected: source.map { "\($0.element)" },
+      found: "\(position)")
+  }
+}

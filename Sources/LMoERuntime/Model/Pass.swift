@@ -1,0 +1,56 @@
+import LMoECore
+
+/// One step of a model: rows of tokens of one text or several, on their way through the layers.
+final class Pass: @unchecked Sendable {
+  /// Where a row belongs.
+  struct Place {
+    /// The text's keys and values.
+    let cache: KVCache
+    /// The row's position in the text.
+    let position: Int
+  }
+
+  let compute: Compute
+  let workspace: Workspace
+  let rotary: Rotary
+  /// One for each row.
+  let places: [Place]
+  /// Runs of rows that are consecutive positions of one text.
+  let pieces: [Range<Int>]
+  /// cos and sin for each row [T, d].
+  let angles: Rows
+  /// The weights of the experts where one gate serves a layer or the whole model: [T, experts].
+  var weights: Rows?
+  /// Takes down what the gates decide, if anybody wants to know.
+  let recorder: RoutingRecorder?
+
+  init(
+    compute: Compute, workspace: Workspace, rotary: Rotary, places: [Place], pieces: [Range<Int>],
+    angles: Rows, recorder: RoutingRecorder?
+  ) {
+    self.compute = compute
+    self.workspace = workspace
+    self.rotary = rotary
+    self.places = places
+    self.pieces = pieces
+    self.angles = angles
+    self.recorder = recorder
+  }
+
+  /// The weights of the experts at a linear layer [T, experts]; `place` is its number among those of one input.
+  func weights(for linear: Linear, input: Rows, place: Int) -> Rows? {
+    guard let gate = linear.gate else { return weights }
+    let rows = workspace.moduleWeights[place].rows(input.count, gate.width)
+    gate.weigh(input, into: rows, in: self)
+    return rows
+  }
+
+  /// Runs `body` for all rows, shared out among the workers if that pays.
+  func forEachRow(_ count: Int, width: Int, _ body: @escaping @Sendable (Range<Int>) -> Void) {
+    let parts = count * width < 16_384 ? 1 : min(count, compute.pool.count * 4)
+    compute.pool.run(items: parts) { part, _ in
+      let rows = part * count / parts..<(part + 1) * count / parts
+      if !rows.isEmpty { body(rows) }
+    }
+  }
+}
