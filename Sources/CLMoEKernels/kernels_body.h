@@ -1,6 +1,8 @@
 #include "gemm_panels.h"
 #include "gemm_rows.h"
 
+#include "elementwise_body.h"
+
 /// Whether packing a weight costs more than what it saves. That depends on nothing but the numbers of rows and
 /// the depths, so that every range of columns is computed in the same way.
 static int are_few(size_t m, const lmoe_term *terms, size_t term_count) {
@@ -21,4 +23,5 @@ static void gemm(size_t m, const lmoe_term *terms, size_t term_count, size_t fir
   }
 }
 
-const lmoe_kernels KERNELS = {NAME, gemm};
+const lmoe_kernels KERNELS = {NAME,   gemm,    rms_norm,    silu_multiply, add, add_bias,
+                              rotate, softmax, log_sum_exp, to_f16};

@@ -12,6 +12,10 @@ typedef float four __attribute__((vector_size(16)));
 static inline vec zero(void) { return _mm256_setzero_ps(); }
 static inline vec splat(float value) { return _mm256_set1_ps(value); }
 static inline vec multiply_add(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
+/// a if a > b, else b: b where one is a NaN.
+static inline vec larger(vec a, vec b) { return _mm256_max_ps(a, b); }
+/// a if a < b, else b: b where one is a NaN.
+static inline vec smaller(vec a, vec b) { return _mm256_min_ps(a, b); }
 static inline vec load(const float *from) { return _mm256_loadu_ps(from); }
 static inline void store(float *to, vec value) { _mm256_storeu_ps(to, value); }
 
@@ -74,8 +78,6 @@ static inline four sums(vec a, vec b, vec c, vec d) {
   return _mm_unpacklo_ps(_mm_permute_ps(_mm256_castps256_ps128(all), 0x08),
                          _mm_permute_ps(_mm256_extractf128_ps(all, 1), 0x08));
 }
-
-static inline vec_double to_double(vec value) { return __builtin_convertvector(value, vec_double); }
 
 /// Rounds to nearest even; too large becomes infinity, a NaN stays one.
 static inline void store_f16(uint16_t *to, vec value) {

@@ -12,6 +12,10 @@ typedef float four __attribute__((vector_size(16)));
 static inline vec zero(void) { return _mm512_setzero_ps(); }
 static inline vec splat(float value) { return _mm512_set1_ps(value); }
 static inline vec multiply_add(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
+/// a if a > b, else b: b where one is a NaN.
+static inline vec larger(vec a, vec b) { return _mm512_max_ps(a, b); }
+/// a if a < b, else b: b where one is a NaN.
+static inline vec smaller(vec a, vec b) { return _mm512_min_ps(a, b); }
 static inline vec load(const float *from) { return _mm512_loadu_ps(from); }
 static inline void store(float *to, vec value) { _mm512_storeu_ps(to, value); }
 
@@ -75,8 +79,6 @@ static inline four sums(vec a, vec b, vec c, vec d) {
   all += _mm512_permute_ps(all, 0xB1);
   return _mm512_castps512_ps128(_mm512_permutexvar_ps(_mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), all));
 }
-
-static inline vec_double to_double(vec value) { return __builtin_convertvector(value, vec_double); }
 
 /// Rounds to nearest even; too large becomes infinity, a NaN stays one.
 static inline void store_f16(uint16_t *to, vec value) {

@@ -12,6 +12,11 @@ typedef float four __attribute__((vector_size(16)));
 static inline vec zero(void) { return (vec){0}; }
 static inline vec splat(float value) { return (vec){value, value, value, value}; }
 static inline vec multiply_add(vec a, vec b, vec c) { return a * b + c; }
+static inline vec choose(vec_bits mask, vec a, vec b) { return (vec)((mask & (vec_bits)a) | (~mask & (vec_bits)b)); }
+/// a if a > b, else b: b where one is a NaN.
+static inline vec larger(vec a, vec b) { return choose(a > b, a, b); }
+/// a if a < b, else b: b where one is a NaN.
+static inline vec smaller(vec a, vec b) { return choose(a < b, a, b); }
 static inline vec load(const float *from) { return *(const vec_anywhere *)from; }
 static inline void store(float *to, vec value) { *(vec_anywhere *)to = value; }
 
@@ -77,8 +82,6 @@ static inline four sums(vec a, vec b, vec c, vec d) {
   transpose(v);
   return (v[0] + v[2]) + (v[1] + v[3]);
 }
-
-static inline vec_double to_double(vec value) { return __builtin_convertvector(value, vec_double); }
 
 /// Rounds to nearest even; too large becomes infinity, a NaN stays one.
 static inline void store_f16(uint16_t *to, vec value) {
