@@ -3,6 +3,7 @@ private import CLMoEKernels
 import LMoECore
 import LMoEExperts
 import LMoEFormat
+import LMoERuntime
 
 extension ExitCode {
   /// The input is corrupt, incompatible or refused.
@@ -30,7 +31,7 @@ extension ParsableCommand {
     case let error as FormatError:
       status = error.code == .io || error.code == .commitUncertain ? .inputOutput : .refused
     case is FileError: status = .inputOutput
-    case is ExpertError: status = .refused
+    case is ExpertError, is TokenizerError: status = .refused
     default: exit(withError: error)
     }
     Terminal.complain("Error: \(error)")

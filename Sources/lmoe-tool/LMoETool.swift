@@ -14,7 +14,7 @@ import LMoECore
     version: "0.1.0",
     subcommands: [
       Import.self, Inspect.self, Verify.self, Add.self, Remove.self, Rename.self, History.self,
-      Restore.self, Compact.self, Export.self, Diff.self, Bench.self,
+      Restore.self, Compact.self, Export.self, Diff.self, Tokenize.self, Bench.self,
     ])
 
   static func main() {
