@@ -137,6 +137,8 @@ extension ExpertError: CustomStringConvertible {
       return "\(path) has several gates (\(found)) and none called \"default\"; name one with --gate"
     case .gateExists:
       return "\(path) already has a gate \(name); choose another name, or replace it with --force"
+    case .noExperts: return "\(path) has no experts that a gate could choose from; add some first"
+    case .invalidText: return "\(path) is not a text that can be read: \(found)"
     }
   }
 }

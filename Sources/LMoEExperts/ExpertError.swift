@@ -60,6 +60,8 @@ public struct ExpertError: Error, Hashable, Sendable {
     case unsupportedGate = "unsupported-gate"
     case severalGates = "several-gates"
     case gateExists = "gate-exists"
+    case noExperts = "no-experts"
+    case invalidText = "invalid-text"
   }
 
   /// The kind of error.

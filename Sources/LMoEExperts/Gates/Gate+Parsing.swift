@@ -118,8 +118,7 @@ private struct GateCardReader {
 
   func temperature() throws(ExpertError) -> Double {
     guard let value = card["temperature"], !value.isNull else { return 1 }
-    // Beyond these a score of any size would become 0 or infinite.
-    guard let number = value.double, number >= 1e-6, number <= 1e6 else {
+    guard let number = value.double, Gate.temperatures.contains(number) else {
       throw invalid(
         "the temperature on its card is \(value.serialized().shortened), and must be from 1e-6 to 1e6")
     }

@@ -25,6 +25,11 @@ extension Gate {
     return String(decoding: head + number, as: UTF8.self)
   }
 
+  /// The number of the layer that a place is, or is in; nil for other places.
+  public static func layerNumber(of place: String) -> Int? {
+    layer(of: place + ".").flatMap { Int(String(decoding: $0.utf8.dropFirst(13), as: UTF8.self)) }
+  }
+
   /// Whether `name` can be a place of this gate.
   func isPlace(_ name: String) -> Bool {
     switch scope {

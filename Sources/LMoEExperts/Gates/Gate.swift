@@ -152,6 +152,8 @@ public struct Gate: Hashable, Sendable {
   public static let nullExpert = Bits128.zero
   /// The largest k.
   public static let largestK = 65_536
+  /// What scores may be divided by: beyond these a score of any size would become 0 or infinite.
+  public static let temperatures = 1e-6...1e6
 }
 
 extension Gate {

@@ -41,8 +41,10 @@ public struct StoredGate: Sendable {
     let gate = try Gate(card: card, name: bank.shortName, path: bundle.path)
     (self.card, self.gate) = (card, gate)
     let table = GateTable(
-      gate, base: bundle.root.bank("base") == nil ? nil : try BaseShapes(bundle), name: bank.shortName,
-      path: bundle.path)
+      gate,
+      // A constant gate has no rows to check, and bases may be large.
+      base: gate.isLearned && bundle.root.bank("base") != nil ? try BaseShapes(bundle) : nil,
+      name: bank.shortName, path: bundle.path)
     rows = try table.rows(try bundle.manifest(of: bank))
   }
 

@@ -78,20 +78,55 @@ struct Add: ParsableCommand {
       Terminal.complain(
         "Note: \(expert.path.printable) was trained on another base; it is recorded as mismatched.")
     }
-    report.printChange(file, writer, written: written, "added \(names.joined(separator: ", "))")
+    let unaware = noteUnawareGates(file, of: sources.map(\.name))
+    report.printChange(
+      file, writer, written: written, "added \(names.joined(separator: ", "))", [("unaware_gates", unaware)])
   }
 }
 
 extension ReportOptions {
   /// Says what a change did and what it wrote.
-  func printChange(_ file: String, _ writer: BundleWriter, written: UInt64, _ what: String) {
-    print([
-      "schema": 1, "path": .string(file), "generation": .integer(writer.generation),
-      "written_bytes": .integer(written), "change": .string(what),
-    ]) {
+  ///
+  /// - Parameters:
+  ///   - facts: What `--json` says besides.
+  ///   - lines: What the text says besides.
+  func printChange(
+    _ file: String, _ writer: BundleWriter, written: UInt64, _ what: String,
+    _ facts: [(String, JSON)] = [], lines: [String] = []
+  ) {
+    let change: [(String, JSON)] = [
+      ("schema", 1), ("path", .string(file)), ("generation", .integer(writer.generation)),
+      ("written_bytes", .integer(written)), ("change", .string(what)),
+    ]
+    print(.object(change + facts)) {
       Terminal.print(
         "\(file.printable): \(what.printable); \(formatted(bytes: written)) written, "
           + "generation \(writer.generation)")
+      for line in lines { Terminal.print(line) }
     }
   }
+}
+
+/// Says on stderr which gates do not know experts that were just added.
+///
+/// - Returns: The same, as `--json` has it.
+private func noteUnawareGates(_ file: String, of names: [String]) -> JSON {
+  // The change stands; a gate that cannot be read is not the business of those who add experts.
+  guard let bundle = try? Bundle(path: file) else { return [] }
+  let added = Set(names.map { ByteKey($0) })
+  var found: [JSON] = []
+  for bank in bundle.banks(ofKind: "gate") {
+    guard let status = try? bundle.gate(named: bank.shortName).status else { continue }
+    let unaware = status.unaware.filter { added.contains(ByteKey($0)) }
+    guard !unaware.isEmpty else { continue }
+    note(
+      file,
+      [
+        "gate/\(bank.shortName) is unaware of \(unaware.joined(separator: ", ")), and gives weight 0; make it "
+          + "anew (\"lmoe-tool gate init\" with --name \(bank.shortName) --force) or train it"
+      ])
+    found.append(
+      ["gate": .string(bank.shortName), "experts": .array(unaware.map(JSON.string))])
+  }
+  return .array(found)
 }

@@ -108,11 +108,12 @@ struct Export: ParsableCommand {
     let writer = try BundleWriter(
       creating: output, options: WriteOptions.defaults.writerOptions(progress: progress), in: system)
     defer { writer.abort() }
-    try subset.write(bundle, to: writer)
+    let changes = try subset.write(bundle, to: writer)
     // Somebody else may have made the file meanwhile.
     try requireFree()
     try writer.commit(note: "export from \(Import.lastComponent(file))")
     progress.finish()
+    note(output, changes.map(\.description))
     let made = try Bundle(path: output)
     report.print([
       "schema": 1, "path": .string(output), "generation": .integer(made.generation),

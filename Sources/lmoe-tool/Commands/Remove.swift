@@ -20,10 +20,12 @@ struct Remove: ParsableCommand {
 
   func run() throws {
     let writer = try BundleWriter(appendingTo: file, options: write.writerOptions())
-    for name in names { try writer.removeBank("expert/" + name) }
+    let changes = try writer.removeExperts(names)
     let banks = names.map { "expert/" + $0 }.joined(separator: ", ")
     let written = try writer.commit(note: "remove " + banks)
-    report.printChange(file, writer, written: written, "removed \(banks)")
+    report.printChange(
+      file, writer, written: written, "removed \(banks)", [("gates", .array(changes.map(\.json)))],
+      lines: changes.map { "  " + $0.description.printable })
   }
 }
 
@@ -50,5 +52,15 @@ struct Rename: ParsableCommand {
     try writer.renameBank("expert/" + name, to: "expert/" + newName)
     let written = try writer.commit(note: "rename expert/\(name) to expert/\(newName)")
     report.printChange(file, writer, written: written, "renamed expert/\(name) to expert/\(newName)")
+  }
+}
+
+extension GateChange {
+  /// As `--json` has it.
+  var json: JSON {
+    [
+      "gate": .string(gate), "rows": .integer(rowCount), "members": .integer(memberCount),
+      "weights": .integer(weightCount), "deserted": .bool(isDeserted),
+    ]
   }
 }

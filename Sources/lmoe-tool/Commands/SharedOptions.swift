@@ -1,6 +1,6 @@
 public import ArgumentParser
 import LMoECore
-import LMoEExperts
+public import LMoEExperts
 public import LMoEFormat
 
 /// `NAME=DIR`: an expert and where it comes from.
@@ -18,6 +18,7 @@ struct ExpertArgument: ExpressibleByArgument, Sendable {
 }
 
 extension CodecPolicy: ExpressibleByArgument {}
+extension Gate.Scope: ExpressibleByArgument {}
 
 /// Options of commands that print a report.
 struct ReportOptions: ParsableArguments {

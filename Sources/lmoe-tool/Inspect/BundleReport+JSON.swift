@@ -20,16 +20,7 @@ extension BundleReport {
       ("file_bytes", .integer(bundle.fileBytes)), ("live_bytes", .integer(liveBytes)),
       ("runs_from_map", .bool(runsFromMap)), ("base", baseObject),
       ("experts", .array(experts.map { details.contains(.experts) ? $0.fullJSON : $0.json })),
-      (
-        "gates",
-        .array(
-          gates.map {
-            [
-              "name": .string($0.bank.shortName), "id": .string($0.bank.id.description),
-              "card": $0.card ?? .null,
-            ]
-          })
-      ),
+      ("gates", .array(gates.map { details.contains(.gates) ? $0.fullJSON : $0.json })),
     ]
     if details.contains(.provenance) { object.append(("provenance", .array(provenance.map(\.json)))) }
     if details.contains(.tensors) { object.append(("tensors", .array(tensors.map(\.json)))) }

@@ -29,10 +29,8 @@ struct BundleReport: InspectReport {
     self.details = details
     base = try bundle.root.bank("base").map { ($0, try bundle.card(of: $0)) }
     experts = try bundle.banks(ofKind: "expert").map { ExpertFacts($0, card: try bundle.card(of: $0)) }
-    let names = Dictionary(
-      experts.map { ($0.bank.id.description, $0.bank.shortName) }, uniquingKeysWith: { first, _ in first })
     gates = try bundle.banks(ofKind: "gate").map {
-      GateDetails(bank: $0, card: try bundle.card(of: $0), names: names)
+      try GateDetails($0, in: bundle, readsRows: details.contains(.gates))
     }
     provenance =
       details.contains(.provenance)

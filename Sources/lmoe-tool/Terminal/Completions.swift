@@ -8,6 +8,11 @@ enum Completions {
     names(arguments) { bundle in bundle.banks(ofKind: "expert").map(\.shortName) }
   }
 
+  /// The gates of the bundle on the command line.
+  static let gates = CompletionKind.custom { arguments, _, _ in
+    names(arguments) { bundle in bundle.banks(ofKind: "gate").map(\.shortName) }
+  }
+
   /// The tensors of the bundle on the command line.
   static let tensors = CompletionKind.custom { arguments, _, _ in
     names(arguments) { bundle in

@@ -31,9 +31,19 @@ extension String {
 
 /// Parts of a list in as few lines of `width` as they fit in, control characters shown.
 func wrapped(_ parts: [String], to width: Int) -> [String] {
+  inLines(
+    parts.enumerated().map { $0.element.printable + ($0.offset < parts.count - 1 ? "," : "") }, to: width)
+}
+
+/// A sentence in as few lines of `width` as its words fit in, control characters shown.
+func wrapped(_ sentence: String, to width: Int) -> [String] {
+  inLines(sentence.printable.split(separator: " ").map(String.init), to: width)
+}
+
+private func inLines(_ parts: [String], to width: Int) -> [String] {
   var lines: [String] = []
-  for (index, part) in parts.enumerated() {
-    let part = (part.printable + (index < parts.count - 1 ? "," : "")).cut(to: width)
+  for part in parts {
+    let part = part.cut(to: width)
     if let last = lines.last, last.displayWidth + 1 + part.displayWidth <= width {
       lines[lines.count - 1] = last + " " + part
     } else {

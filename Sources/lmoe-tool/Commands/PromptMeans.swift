@@ -1,0 +1,64 @@
+import ArgumentParser
+import LMoECore
+import LMoEExperts
+import LMoEFormat
+
+/// A text of the kind that an expert is for.
+struct PromptText {
+  /// The expert's id.
+  let expert: Bits128
+  /// The text, all of the file.
+  let text: String
+  /// The file's name, without its directory.
+  let file: String
+
+  /// The longest text.
+  private static let largest: UInt64 = 64 << 20
+
+  /// Reads the file that an argument names.
+  ///
+  /// - Throws: `no-such-bank`, `FileError`, `ExpertError` with `invalid-text`.
+  init(_ argument: ExpertArgument, in bundle: Bundle) throws {
+    expert = try bundle.bank("expert/" + argument.name).id
+    file = Import.lastComponent(argument.directory)
+    let handle = try PosixFileSystem().open(argument.directory, .read)
+    let size = try handle.size()
+    guard size > 0, size <= Self.largest else {
+      throw ExpertError(
+        .invalidText, path: argument.directory,
+        found: size == 0 ? "it is empty" : "it has \(size) bytes, and \(Self.largest) is the most")
+    }
+    let bytes = try handle.bytes(at: 0, count: Int(size))
+    guard let text = String(validating: bytes, as: UTF8.self) else {
+      throw ExpertError(.invalidText, path: argument.directory, found: "it is not UTF-8")
+    }
+    self.text = text
+  }
+
+  /// What the gate's card says of it.
+  var json: JSON {
+    [
+      "expert": .string(expert.description), "file": .string(file),
+      "bytes": .integer(text.utf8.count),
+      "hash": .string(Checksum.hash128(Array(text.utf8)).description),
+    ]
+  }
+}
+
+/// What a gate of `scope` sees at each place, in the mean over the tokens of each expert's texts.
+///
+/// The bare base reads them. It sees the input of each linear layer (module), the output of the first norm of
+/// each layer (layer), or the token's row of the embedding (global).
+///
+/// - Parameters:
+///   - bundle: The bundle.
+///   - base: Where the weights of a base are that is not in the file.
+///   - scope: The scope of the gate.
+///   - texts: The texts, one or more for an expert.
+/// - Returns: Expert → place → mean.
+func promptMeans(
+  _ bundle: Bundle, base: String?, scope: Gate.Scope, texts: [PromptText]
+) throws -> [Bits128: [ByteKey: [Float]]] {
+  // The runtime is connected here.
+  throw ValidationError("--kind prompts needs the runtime, which this build does not have.")
+}
