@@ -21,12 +21,12 @@ public final class Model {
   let compute: Compute
   let workspace: Workspace
   private let embedding: Embedding
-  private let blocks: [DecoderBlock]
-  private let norm: RMSNorm
-  private let head: Linear
+  let blocks: [DecoderBlock]
+  let norm: RMSNorm
+  let head: Linear
   private let rotary: Rotary
   /// The gate that serves the whole model, if that is its scope.
-  private let gate: GateInstance?
+  let gate: GateInstance?
   /// Columns of the gate's weights: the experts, and the null expert where there is one.
   public let gateColumns: [String]
 

@@ -6,8 +6,8 @@ import LMoEFormat
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Measure this machine and this tool.",
-    discussion: "Each figure is the best of several rounds. The scripts in bench/ compare with peers.",
-    subcommands: [Codec.self, Verify.self, Load.self])
+    discussion: "Figures are of several rounds. The scripts in bench/ compare with peers.",
+    subcommands: [BenchRun.self, Codec.self, Verify.self, Load.self])
 
   /// Gigabytes a second.
   static func rate(_ bytes: some BinaryInteger, _ seconds: Double) -> Double {

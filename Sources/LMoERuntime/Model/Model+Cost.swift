@@ -1,0 +1,67 @@
+extension Model {
+  /// Bytes of weights that must be read for one token alone: layers, head, and the experts that have a say.
+  ///
+  /// Of a gate that chooses k of its experts, as many are counted, of mean size.
+  public var weightBytes: Int {
+    let layers = blocks.reduce(0) { sum, block in
+      sum + block.inputNorm.weight.bytes + block.postAttentionNorm.weight.bytes
+        + (block.gate?.rows?.bytes ?? 0)
+        + block.linears.reduce(0) { $0 + bytes(of: $1, block.gate) }
+    }
+    return layers + norm.weight.bytes + (gate?.rows?.bytes ?? 0) + bytes(of: head, nil)
+  }
+
+  /// Multiplications, each with an addition, that a prompt of `tokens` takes whose last token's logits are
+  /// wanted: those of the weights, and what queries have to do with keys and values.
+  public func multiplications(prompt tokens: Int) -> Int {
+    let layers = blocks.reduce(0) { sum, block in
+      let seen = (0..<tokens).reduce(0) { $0 + min($1 + 1, block.attention.window ?? .max) }
+      return sum + 2 * seen * block.attention.query.outputs + tokens * (block.gate?.rows?.count ?? 0)
+        + tokens * block.linears.reduce(0) { $0 + products(of: $1, block.gate) }
+    }
+    return layers + tokens * (gate?.rows?.count ?? 0) + products(of: head, nil)
+  }
+
+  private func bytes(of linear: Linear, _ layerGate: GateInstance?) -> Int {
+    linear.weight.bytes + (linear.bias?.bytes ?? 0) + (linear.gate?.rows?.bytes ?? 0)
+      + active(linear, layerGate) { $0.down.bytes + $0.up.bytes }
+  }
+
+  private func products(of linear: Linear, _ layerGate: GateInstance?) -> Int {
+    linear.weight.count + (linear.gate?.rows?.count ?? 0)
+      + active(linear, layerGate) { $0.down.count + $0.up.count }
+  }
+
+  /// The part of what all experts of a linear layer cost that those cost which its gate lets take part.
+  private func active(
+    _ linear: Linear, _ layerGate: GateInstance?, _ cost: (StackedExperts) -> Int
+  ) -> Int {
+    guard let experts = linear.experts else { return 0 }
+    guard let gate = linear.gate ?? layerGate ?? self.gate else { return cost(experts) }
+    let members = gate.routed.count + gate.always.count
+    return members == 0 ? 0 : cost(experts) * (gate.always.count + gate.chosen) / members
+  }
+}
+
+extension DecoderBlock {
+  fileprivate var linears: [Linear] {
+    [
+      attention.query, attention.key, attention.value, attention.output, feedForward.gate, feedForward.up,
+      feedForward.down,
+    ]
+  }
+}
+
+extension GateInstance {
+  /// How many of the routed members have a weight at once.
+  fileprivate var chosen: Int {
+    switch normaliser {
+    case .topKRenormalised(let k), .topKRaw(let k): min(k, routed.count)
+    case .none, .softmax: routed.count
+    }
+  }
+}
+
+extension Weight {
+  fileprivate var bytes: Int { count * kind.bytes }
+}

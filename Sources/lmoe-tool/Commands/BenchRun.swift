@@ -1,0 +1,118 @@
+public import ArgumentParser
+import LMoECore
+import LMoEFormat
+public import LMoERuntime
+
+extension KVCache.Precision: ExpressibleByArgument {}
+
+/// The command `lmoe-tool bench run`.
+struct BenchRun: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "run",
+    abstract: "Time reading a prompt and writing tokens, with experts and without.",
+    discussion: """
+      Prompts are random tokens; the next token is the most likely one. The chosen experts and the bare base \
+      take turns in one process; figures are medians. The floor of decoding is reading each weight once, that \
+      of a prompt is multiplying them, both at the pace this machine is measured to have. Weights that fit \
+      into the cache can be read faster than from memory.
+      """)
+
+  @Argument(help: "The bundle.", completion: .file(extensions: ["lmoe"]))
+  var file: String
+
+  @Option(name: .long, help: "Tokens of the prompt that is read at once.")
+  var prompt = 512
+
+  @Option(name: .long, help: "Tokens to write.")
+  var tokens = 128
+
+  @Option(name: .long, help: "Tokens that are there before those are written.")
+  var depth = 16
+
+  @Option(name: .long, help: "Rounds; the median counts.")
+  var `repeat` = 5
+
+  @Option(name: .long, help: "How keys and values are kept.")
+  var cache = KVCache.Precision.f32
+
+  @OptionGroup var select: SelectionOptions
+  @OptionGroup var options: RunOptions
+  @OptionGroup var report: ReportOptions
+
+  func validate() throws {
+    guard prompt > 0, depth > 0, `repeat` > 0, tokens > 1 else {
+      throw ValidationError("--prompt, --depth and --repeat are at least 1, --tokens at least 2.")
+    }
+  }
+
+  func run() throws {
+    let base = try options.load(file)
+    let pool = options.pool
+    let selection = try select.selection(in: base.bundle)
+    var models = [try Model(base)]
+    if selection != .base { models.append(try Model(base, selection: selection)) }
+    var runs = models.map { InferenceMeasurement($0, prompt: prompt, tokens: tokens, depth, cache) }
+    // The first round warms up.
+    for round in 0...`repeat` {
+      for index in round % 2 == 0 ? Array(runs.indices) : runs.indices.reversed() {
+        try runs[index].measure(keeps: round > 0)
+      }
+    }
+    let floors = InferenceFloors(on: pool)
+    let rates = runs.map { InferenceRates($0, prompt: prompt, floors) }
+    let mixture = rates.count > 1 ? rates[1] : nil
+    report.print(json(base, models, rates, floors, threads: pool.count)) {
+      var table = Table([
+        ("", .left), ("prefill t/s", .right), ("of floor", .right), ("decode t/s", .right),
+        ("of floor", .right), ("weights", .right),
+      ])
+      for (name, rate) in zip(["base", "with experts"], rates) {
+        table.add([
+          name, formatted(rate.prefill, digits: 1), percent(rate.prefill / rate.prefillFloor),
+          formatted(rate.decode, digits: 1), percent(rate.decode / rate.decodeFloor),
+          formatted(bytes: rate.weightBytes),
+        ])
+      }
+      if let mixture {
+        table.add([
+          "cost", "× " + formatted(rates[0].prefill / mixture.prefill, digits: 2), "",
+          "× " + formatted(rates[0].decode / mixture.decode, digits: 2), "", "",
+        ])
+      }
+      for line in table.lines { Terminal.print(line) }
+      Terminal.print(
+        "prompt \(prompt), then \(tokens) tokens after \(depth); \(pool.count) threads, cache "
+          + "\(cache.rawValue), weights \(base.isMapped ? "mapped" : "in memory")")
+      Terminal.print(
+        "floors: \(formatted(floors.bytes / 1e9, digits: 1)) GB/s of memory, "
+          + "\(formatted(floors.operations / 1e9, digits: 0)) GFLOP/s of matrices")
+    }
+  }
+
+  private func json(
+    _ base: LoadedBase, _ models: [Model], _ rates: [InferenceRates], _ floors: InferenceFloors,
+    threads: Int
+  ) -> JSON {
+    var report = JSONObject()
+    report["schema"] = 1
+    report["threads"] = .integer(threads)
+    report["cache"] = .string(cache.rawValue)
+    report["mapped"] = .bool(base.isMapped)
+    report["prompt"] = .integer(prompt)
+    report["tokens"] = .integer(tokens)
+    report["depth"] = .integer(depth)
+    report["repeat"] = .integer(`repeat`)
+    report["memory_gb_s"] = .double(floors.bytes / 1e9)
+    report["matrix_gflop_s"] = .double(floors.operations / 1e9)
+    report["base"] = rates[0].json
+    if rates.count > 1 {
+      report["experts"] = .array(models[1].experts.map { .string($0) })
+      report["mixture"] = rates[1].json
+      report["prefill_cost"] = .double(rates[0].prefill / rates[1].prefill)
+      report["decode_cost"] = .double(rates[0].decode / rates[1].decode)
+    }
+    return .object(report)
+  }
+
+  private func percent(_ share: Double) -> String { formatted(100 * share, digits: 0) + " %" }
+}
