@@ -80,7 +80,9 @@ public final class Model {
     public let cache: KVCache
 
     /// Pairs them.
-    public init(_ tokens: [Int], _ cache: KVCache) { (self.tokens, self.cache) = (tokens, cache) }
+    public init(_ tokens: some Sequence<Int>, _ cache: KVCache) {
+      (self.tokens, self.cache) = (Array(tokens), cache)
+    }
   }
 
   /// Which tokens' logits are wanted.

@@ -1,8 +1,8 @@
-public import ArgumentParser
+import ArgumentParser
 import LMoECore
 import LMoEExperts
 import LMoEFormat
-public import LMoERuntime
+import LMoERuntime
 
 /// Options that say how tokens are chosen.
 struct SamplingArguments: ParsableArguments {
@@ -51,8 +51,6 @@ struct SamplingArguments: ParsableArguments {
   }
 }
 
-extension KVCache.Precision: ExpressibleByArgument {}
-
 /// The command `lmoe-tool generate`.
 struct Generate: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -79,6 +77,9 @@ struct Generate: ParsableCommand {
 
   @Option(name: .long, help: "End before this string; it may be given several times.")
   var stop: [String] = []
+
+  @Flag(name: .long, help: "Begin the text with the model's beginning token, where the tokenizer does not.")
+  var bos = false
 
   @Flag(name: .long, help: "Go on where the model would end the text.")
   var ignoreEnd = false
@@ -114,7 +115,8 @@ struct Generate: ParsableCommand {
     let model = try Model(base, selection: try select.selection(in: bundle))
     let prompts = texts.map { text in
       let ids = tokenizer.encode(utf8: text, addingSpecialTokens: true)
-      return ids.isEmpty ? settings.beginToken.map { [$0] } ?? [] : ids
+      guard bos || ids.isEmpty, let begin = settings.beginToken, ids.first != begin else { return ids }
+      return [begin] + ids
     }
     var generation = Generator.Options()
     generation.sampling = sampling.options(over: settings.sampling)
