@@ -7,8 +7,9 @@ import Testing
   import Darwin
 #endif
 
-/// Passes over activations against double precision, for every length up to a few vectors, with every instruction
-/// set that this processor has. All memory lies between pages that cannot be touched.
+/// Passes over activations against double precision, with every instruction set that this processor has.
+///
+/// Every length up to a few vectors; all memory lies between pages that cannot be touched.
 @Suite struct ElementwiseKernelTests {
   /// Values in guarded memory, against the page before and against the one behind.
   static func guarded(_ values: [Float], _ body: (GuardedMemory<Float>) -> Void) {
