@@ -113,7 +113,7 @@ import class LMoEFormat.Bundle
 
         gate uniform  id ID
           decides  once and for all tokens
-          weights  every routed expert alike
+          weights  every expert alike, those to come too
 
           expert  part    weight
           code    routed     0.5
