@@ -64,7 +64,9 @@ struct Generate: ParsableCommand {
   @Argument(help: "The bundle.", completion: .file(extensions: ["lmoe"]))
   var file: String
 
-  @Option(name: .shortAndLong, help: "The text to continue; several are continued together.")
+  @Option(
+    name: .shortAndLong, parsing: .unconditionalSingleValue,
+    help: "The text to continue; several are continued together.")
   var prompt: [String] = []
 
   @Option(
@@ -75,7 +77,9 @@ struct Generate: ParsableCommand {
   @Option(name: [.customShort("n"), .customLong("max-tokens")], help: "The most tokens to add to a text.")
   var maxTokens = 128
 
-  @Option(name: .long, help: "End before this string; it may be given several times.")
+  @Option(
+    name: .long, parsing: .unconditionalSingleValue,
+    help: "End before this string; it may be given several times.")
   var stop: [String] = []
 
   @Flag(name: .long, help: "Begin the text with the model's beginning token, where the tokenizer does not.")
@@ -86,6 +90,14 @@ struct Generate: ParsableCommand {
 
   @Flag(name: .long, help: "Print the prompt before what follows it.")
   var echo = false
+
+  @Flag(name: .long, help: "Colour each token, prompt and all, by its strongest expert.")
+  var showRouting = false
+
+  @Option(
+    name: .long, help: ArgumentHelp("Write a page about the routing of the text.", valueName: "file"),
+    completion: .file(extensions: ["html"]))
+  var routingHtml: String?
 
   @Option(name: .long, help: "How keys and values are kept: f32, or f16 in half the memory.")
   var cache = KVCache.Precision.f32
@@ -102,6 +114,13 @@ struct Generate: ParsableCommand {
     if prompt.isEmpty && promptFile.isEmpty {
       throw ValidationError("Say which text: -p \"…\", or --prompt-file PATH.")
     }
+    if showRouting || routingHtml != nil {
+      if prompt.count + promptFile.count > 1 {
+        throw ValidationError("--show-routing and --routing-html are about one text.")
+      }
+      if select.base { throw ValidationError("--base has no experts whose routing could be shown.") }
+    }
+    if showRouting && report.json { throw ValidationError("--show-routing goes with text, not with --json.") }
     if maxTokens < 0 { throw ValidationError("--max-tokens is at least 0.") }
     if let context, context < 1 { throw ValidationError("--context is at least 1.") }
   }
@@ -125,10 +144,21 @@ struct Generate: ParsableCommand {
     generation.cache = cache
     generation.context = context
     let generator = Generator(model, generation)
-    let printer = GenerationPrinter(
-      tokenizer, stop: stop, count: prompts.count, isStreaming: prompts.count == 1 && !report.json)
-    if echo, prompts.count == 1, !report.json { printer.show(texts[0]) }
-    try generator.run(prompts) { index, event in printer.take(index, event) }
+    let isStreaming = prompts.count == 1 && !report.json && !showRouting
+    let printer = GenerationPrinter(tokenizer, stop: stop, count: prompts.count, isStreaming: isStreaming)
+    if echo, isStreaming { printer.show(texts[0]) }
+    var routing: RoutingPrinter?
+    if showRouting || routingHtml != nil {
+      let recorder = model.makeRecorder()
+      generator.recorder = recorder
+      routing = RoutingPrinter(tokenizer, recorder, prompt: prompts[0], isShown: showRouting)
+    }
+    try generator.run(prompts) { index, event in
+      if case .token(let token) = event { routing?.take(token) }
+      return printer.take(index, event)
+    }
+    routing?.finish()
+    if let routingHtml { try routing?.writePage(routingHtml, bundle: file, model: model) }
     finish(printer, texts, prompts, generator.measurement)
   }
 
@@ -150,7 +180,7 @@ struct Generate: ParsableCommand {
       "prompt_seconds": .double(measured.promptSeconds), "seconds": .double(measured.seconds),
     ]) {
       if prompts.count == 1 {
-        printer.endLine()
+        if !showRouting { printer.endLine() }
       } else {
         for (index, text) in printer.texts.enumerated() {
           Terminal.print(Terminal.bold("\(index + 1)."))
