@@ -15,9 +15,9 @@ extension RoutingPage {
   private var tokenCounts: String {
     let prompt = trace.promptCount
     let generated = trace.tokens.count - prompt
-    if generated == 0 { return "\(grouped(prompt)) read" }
-    return prompt == 0
-      ? "\(grouped(generated)) written" : "\(grouped(prompt)) read, \(grouped(generated)) written"
+    if generated == 0 { return "\(grouped(prompt)) in the prompt" }
+    if prompt == 0 { return "\(grouped(generated)) generated" }
+    return "\(grouped(prompt)) in the prompt, \(grouped(generated)) generated"
   }
 
   private var decided: String {
