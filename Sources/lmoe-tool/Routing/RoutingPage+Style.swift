@@ -86,7 +86,8 @@ extension RoutingPage {
     .heat .x{background:none}
     .heat .o{grid-column:1/-1}
     .experts.modules{--h:.625rem}
-    .many .experts.modules{--h:.3125rem}
+    .many .experts.modules{--h:.25rem}
+    .many .modules .heat{row-gap:0;margin-bottom:.5rem}
     .many .rows{visibility:hidden}
     .axis{display:contents;color:var(--soft);font-size:.75rem}
     .axis b{grid-column:1;font-weight:400;text-align:right}
@@ -102,6 +103,9 @@ extension RoutingPage {
     body{padding:1.75rem 1.25rem 3rem}
     main{grid-template-columns:minmax(0,1fr);gap:2.5rem;margin-top:2rem}
     h1{font-size:1.5rem}
+    dl{flex-direction:column;gap:.125rem}
+    dl div{display:flex;gap:.75rem}
+    dt{flex:none;width:5.5rem;font-size:inherit}
     .ribbon{margin-top:2.75rem;height:2.5rem}
     .legend{gap:.5rem 1.25rem}
     aside{position:static;max-height:none;overflow:visible}
