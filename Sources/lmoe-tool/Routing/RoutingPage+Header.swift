@@ -4,7 +4,8 @@ extension RoutingPage {
   /// What was run.
   var header: String {
     let facts = [
-      ("Model", trace.model), ("Weighed by", trace.selection), ("Tokens", tokenCounts), ("Decided", decided),
+      ("Model", trace.model), ("Weighed by", trace.selection), ("Tokens", tokenCounts),
+      ("Decided in", decided),
     ]
     let list = facts.filter { !$0.1.isEmpty }.map { name, value in
       "<div><dt>\(name)</dt><dd><bdi>\(value.html)</bdi></dd></div>\n"
@@ -15,19 +16,19 @@ extension RoutingPage {
   private var tokenCounts: String {
     let prompt = trace.promptCount
     let generated = trace.tokens.count - prompt
-    if generated == 0 { return "\(grouped(prompt)) read" }
-    return prompt == 0
-      ? "\(grouped(generated)) written" : "\(grouped(prompt)) read, \(grouped(generated)) written"
+    if generated == 0 { return "\(grouped(prompt)) prompt" }
+    if prompt == 0 { return "\(grouped(generated)) generated" }
+    return "\(grouped(prompt)) prompt, \(grouped(generated)) generated"
   }
 
   private var decided: String {
     if trace.places.isEmpty { return "" }
-    if grid.layers.isEmpty { return "once a token" }
+    if grid.layers.isEmpty { return "one place" }
     if grid.modules.count == 1, grid.modules[0].isEmpty {
-      return "in each of \(grouped(grid.layers.count)) layers"
+      return "each of \(grouped(grid.layers.count)) layers"
     }
     let modules = trace.places.count
-    return "in \(grouped(modules)) modules of \(grouped(grid.layers.count)) layers"
+    return "\(grouped(modules)) modules of \(grouped(grid.layers.count)) layers"
   }
 
   /// The experts, with the part of the tokens for which each is strongest.

@@ -93,7 +93,7 @@ extension RoutingPage {
     let modules =
       grid.modules.count > 1
       ? "Rows: \(grid.modules.map(PlaceGrid.label).joined(separator: ", ")). " : ""
-    let text = modules + "Deepest: \(Self.weight(Double(largest)))."
+    let text = modules + "Deepest colour: \(Self.weight(Double(largest)))."
     return "<p class=\"caption\" id=\"cell\">\(text.html)</p>\n"
   }
 }

@@ -1,10 +1,10 @@
 extension RoutingPage {
   /// How the page looks.
   static let style = """
-    :root{color-scheme:light dark;--paper:#fff;--ink:#1b1b19;--soft:#6d6c67;--line:#dddcd6;--cell:#efeee9;\
+    :root{color-scheme:light dark;--paper:#fff;--ink:#1b1b19;--soft:#6d6c67;--prompt:#595853;--line:#dddcd6;--cell:#efeee9;\
     --base:140 139 132;--tint:.42;--mono:ui-monospace,"SF Mono",SFMono-Regular,Menlo,Consolas,"Liberation Mono",\
     monospace}
-    @media (prefers-color-scheme:dark){:root{--paper:#161615;--ink:#ecebe6;--soft:#989790;--line:#3a3936;\
+    @media (prefers-color-scheme:dark){:root{--paper:#161615;--ink:#ecebe6;--soft:#989790;--prompt:#b3b2ab;--line:#3a3936;\
     --cell:#262624;--base:150 149 142;--tint:.55}}
     *{box-sizing:border-box}
     html{-webkit-text-size-adjust:100%;print-color-adjust:exact;-webkit-print-color-adjust:exact}
@@ -14,14 +14,17 @@ extension RoutingPage {
     :focus-visible{outline:2px solid var(--ink);outline-offset:2px}
     bdi{overflow-wrap:anywhere}
     h1{margin:0;font-size:2rem;line-height:1.2;font-weight:600;letter-spacing:-.015em}
-    dl{display:flex;flex-wrap:wrap;gap:.75rem 2.5rem;margin:1.25rem 0 0}
+    dl{display:flex;flex-wrap:wrap;gap:.75rem 2rem;margin:1.25rem 0 0;font-size:.875rem}
     dt{color:var(--soft);font-size:.8125rem}
     dd{margin:0}
 
-    .ribbon{position:relative;margin:2.25rem 0 0;height:3.5rem;background:var(--cell)}
+    .ribbon{position:relative;margin:3.25rem 0 0;height:3.5rem;background:var(--cell)}
     .ribbon svg{display:block;width:100%;height:100%}
     .ribbon path{fill:rgb(var(--c));shape-rendering:crispEdges}
-    .ribbon b{position:absolute;top:-.5rem;bottom:-.5rem;border-left:1px solid var(--ink)}
+    .ribbon b{position:absolute;top:-1.5rem;bottom:-.25rem;border-left:1px solid var(--ink);font:inherit;\
+    font-size:.8125rem;color:var(--soft);line-height:1.25rem}
+    .ribbon b::before{content:"prompt";position:absolute;right:.5rem}
+    .ribbon b::after{content:"generated";position:absolute;left:.5rem}
     #cursor{position:absolute;top:-.25rem;bottom:-.25rem;min-width:2px;background:var(--ink);opacity:.55}
 
     .legend{display:flex;flex-wrap:wrap;gap:.5rem 2rem;margin:1rem 0 0;padding:0;list-style:none}
@@ -40,12 +43,12 @@ extension RoutingPage {
     text-underline-offset:.3em;text-decoration-skip-ink:none}
     #tokens>.n{background:repeating-linear-gradient(135deg,\
     rgb(var(--c)/calc(.2 + var(--a)*var(--tint))) 0 2px,transparent 2px 5px)}
-    #tokens>.p{color:var(--soft)}
+    #tokens>.p{color:var(--prompt)}
     #tokens>.g{box-shadow:-2px 0 0 var(--ink)}
     #tokens>.at,#tokens>span:focus-visible{outline:2px solid var(--ink);outline-offset:0;position:relative}
     #tokens i{font-style:normal;color:var(--soft)}
-    .nl::before{content:"↵"}
-    .tab::before{content:"⇥"}
+    .nl::before{content:"↵";opacity:.6}
+    .tab::before{content:"⇥";opacity:.6}
     .empty::before{content:"·"}
     .odd{border:1px solid var(--line);font-size:.8em}
 
@@ -62,9 +65,9 @@ extension RoutingPage {
     line-height:2.25rem}
     .experts{display:grid;grid-template-columns:minmax(3rem,auto) minmax(0,1fr) auto;gap:0 .75rem;--h:.875rem;\
     align-items:center}
-    .name{max-width:9rem;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+    .name{grid-column:1;max-width:9rem;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
     .name .swatch{width:.75rem;height:.75rem;vertical-align:-.05rem;border-bottom-width:2px}
-    .bar{position:relative;height:.5rem;background:var(--cell)}
+    .bar{grid-column:2;position:relative;height:.5rem;background:var(--cell)}
     .bar i{--w:0;position:absolute;top:0;bottom:0;left:0;width:calc(var(--w)*100%);background:rgb(var(--c))}
     .bar s{position:absolute;top:-3px;bottom:-3px;left:0;width:2px;background:var(--ink);display:none}
     .signed .bar::after{content:"";position:absolute;left:50%;top:-2px;bottom:-2px;border-left:1px solid var(--soft)}
@@ -72,8 +75,8 @@ extension RoutingPage {
     .signed .bar .n{left:auto;right:50%}
     .n{--hatch:repeating-linear-gradient(135deg,transparent 0 2px,var(--paper) 2px 4px)}
     .bar .n{background:var(--hatch),rgb(var(--c))}
-    output{text-align:right;min-width:2.6em;font-variant-numeric:tabular-nums}
-    .rows{display:grid;grid-auto-rows:var(--h);gap:1px;margin:.25rem 0 1rem;text-align:right;color:var(--soft);\
+    output{grid-column:3;text-align:right;min-width:2.6em;font-variant-numeric:tabular-nums}
+    .rows{grid-column:1;display:grid;grid-auto-rows:var(--h);gap:1px;margin:.25rem 0 1rem;text-align:right;color:var(--soft);\
     font-size:.625rem;line-height:var(--h);overflow:hidden}
     .heat{display:grid;grid-auto-rows:var(--h);gap:1px;margin:.25rem 0 1rem;\
     grid-column:2;grid-template-columns:repeat(var(--layers),minmax(0,1fr))}
@@ -83,10 +86,11 @@ extension RoutingPage {
     .heat .x{background:none}
     .heat .o{grid-column:1/-1}
     .experts.modules{--h:.625rem}
-    .many .experts.modules{--h:.3125rem}
+    .many .experts.modules{--h:.25rem}
+    .many .modules .heat{row-gap:0;margin-bottom:.5rem}
     .many .rows{visibility:hidden}
     .axis{display:contents;color:var(--soft);font-size:.75rem}
-    .axis b{font-weight:400;text-align:right}
+    .axis b{grid-column:1;font-weight:400;text-align:right}
     .axis div{position:relative;height:1.25rem;grid-column:2}
     .axis span{position:absolute;transform:translateX(-50%)}
     .caption{margin:1rem 0 0;color:var(--soft);font-size:.8125rem;min-height:1.5em}
@@ -99,7 +103,10 @@ extension RoutingPage {
     body{padding:1.75rem 1.25rem 3rem}
     main{grid-template-columns:minmax(0,1fr);gap:2.5rem;margin-top:2rem}
     h1{font-size:1.5rem}
-    .ribbon{margin-top:1.5rem;height:2.5rem}
+    dl{flex-direction:column;gap:.125rem}
+    dl div{display:flex;gap:.75rem}
+    dt{flex:none;width:5.5rem;font-size:inherit}
+    .ribbon{margin-top:2.75rem;height:2.5rem}
     .legend{gap:.5rem 1.25rem}
     aside{position:static;max-height:none;overflow:visible}
     .open aside{position:fixed;left:0;right:0;bottom:0;top:auto;max-height:60vh;overflow:auto;\
