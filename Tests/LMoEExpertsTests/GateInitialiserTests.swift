@@ -32,7 +32,7 @@ import class LMoEFormat.Bundle
     let bundle = try scratch.bundle(experts: Self.adapters.map(Scratch.adapter))
     let made = try NewGate.arrow(in: bundle, normaliser: .topKRenormalised(3))
     #expect(made.notes == [] && made.gate.scope == .module && made.gate.score == .prototype(.absoluteDot))
-    let expected = try SafetensorsFile(path: Scratch.fixtures + "/adapters/arrow.safetensors")
+    let expected = try SafetensorsFile(path: Scratch.fixtures + "/gates/arrow.safetensors")
     #expect(made.rowCount == expected.tensors.count && made.rowCount == 36)
     for tensor in expected.tensors {
       let slash = try #require(tensor.name.firstIndex(of: "/"))

@@ -73,7 +73,7 @@ struct GateInstance: Sendable {
       let inverse = length > 0 ? Float(1 / length) : 0
       for index in scores.indices { scores[index] *= inverseNorms[index] * inverse }
     }
-    if case .none = normaliser {} else { for index in scores.indices { scores[index] /= temperature } }
+    for index in scores.indices { scores[index] /= temperature }
     for (column, weight) in zip(routed, Self.normalised(scores, normaliser)) { weights[0, column] += weight }
   }
 

@@ -68,7 +68,7 @@ struct GateInit: ParsableCommand {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "For prompts: a text of the kind that an expert is for; several may be given for one.",
+      "For prompts: a text of the kind that an expert is for, or JSON lines with \"text\"; several may be given for one.",
       valueName: "name=file"),
     completion: .file())
   var prompts: [ExpertArgument] = []

@@ -18,8 +18,11 @@ struct LogitsCommand: ParsableCommand {
   @Argument(help: "The bundle.", completion: .file(extensions: ["lmoe"]))
   var file: String
 
+  @Argument(help: "The text; or give its tokens with --ids.")
+  var text: String?
+
   @Option(name: .long, help: ArgumentHelp("The tokens.", valueName: "1,2,3"))
-  var ids: TokensArgument
+  var ids: TokensArgument?
 
   @Option(name: .shortAndLong, help: "The file to make.", completion: .file(extensions: ["safetensors"]))
   var output: String
@@ -33,13 +36,18 @@ struct LogitsCommand: ParsableCommand {
   @OptionGroup var select: SelectionOptions
   @OptionGroup var options: RunOptions
 
+  func validate() throws {
+    if (text == nil) == (ids == nil) { throw ValidationError("Say which text: \"…\", or --ids 1,2,3.") }
+  }
+
   func run() throws {
     let base = try options.load(file)
     let model = try Model(base, selection: try select.selection(in: base.bundle))
     let recorder = gateWeights ? model.makeRecorder() : nil
     var logits: [Float] = []
     var states: [Float] = []
-    let tokens = ids.ids
+    let tokens =
+      try ids?.ids ?? Tokenizer(bundle: base.bundle).encode(text ?? "", addingSpecialTokens: true)
     guard !tokens.isEmpty else { throw RuntimeError(.emptyPrompt, path: file) }
     logits.reserveCapacity(tokens.count * model.configuration.vocabularySize)
     try model.forward(

@@ -4,21 +4,22 @@ import LMoEExperts
 import LMoEFormat
 import LMoERuntime
 
-/// A text of the kind that an expert is for.
+/// Texts of the kind that an expert is for, from one file.
 struct PromptText {
   /// The expert's id.
   let expert: Bits128
-  /// The text, all of the file.
-  let text: String
+  /// The texts: all of a plain file, or those of its lines of JSON.
+  let texts: [[UInt8]]
   /// The file's name, without its directory.
   let file: String
+  private let bytes: [UInt8]
 
-  /// The longest text.
+  /// The largest file.
   private static let largest: UInt64 = 64 << 20
 
   /// Reads the file that an argument names.
   ///
-  /// - Throws: `no-such-bank`, `FileError`, `ExpertError` with `invalid-text`.
+  /// - Throws: `no-such-bank`, `FileError`, `ExpertError` with `invalid-text`, `RuntimeError` with `invalid-data`.
   init(_ argument: ExpertArgument, in bundle: Bundle) throws {
     expert = try bundle.bank("expert/" + argument.name).id
     file = Import.lastComponent(argument.directory)
@@ -29,19 +30,20 @@ struct PromptText {
         .invalidText, path: argument.directory,
         found: size == 0 ? "it is empty" : "it has \(size) bytes, and \(Self.largest) is the most")
     }
-    let bytes = try handle.bytes(at: 0, count: Int(size))
-    guard let text = String(validating: bytes, as: UTF8.self) else {
+    bytes = try handle.bytes(at: 0, count: Int(size))
+    guard String(validating: bytes, as: UTF8.self) != nil else {
       throw ExpertError(.invalidText, path: argument.directory, found: "it is not UTF-8")
     }
-    self.text = text
+    texts = try TextData(domain: argument.name, path: argument.directory, bytes: bytes).documents.map {
+      $0.prompt + $0.text
+    }
   }
 
   /// What the gate's card says of it.
   var json: JSON {
     [
-      "expert": .string(expert.description), "file": .string(file),
-      "bytes": .integer(text.utf8.count),
-      "hash": .string(Checksum.hash128(Array(text.utf8)).description),
+      "expert": .string(expert.description), "file": .string(file), "bytes": .integer(bytes.count),
+      "hash": .string(Checksum.hash128(bytes).description),
     ]
   }
 }
@@ -66,8 +68,8 @@ func promptMeans(
   var result: [Bits128: [ByteKey: [Float]]] = [:]
   for (expert, texts) in Dictionary(grouping: texts, by: \.expert) {
     let means = InputMeans(scope: scope)
-    for text in texts {
-      let tokens = tokenizer.encode(text.text, addingSpecialTokens: true)
+    for text in texts.flatMap(\.texts) {
+      let tokens = tokenizer.encode(utf8: text, addingSpecialTokens: true)
       // A text longer than the context is read in parts, each from its own beginning.
       for start in stride(from: 0, to: tokens.count, by: positions) {
         let part = Array(tokens[start..<min(start + positions, tokens.count)])
