@@ -148,9 +148,11 @@ extension [UInt8] {
 
   fileprivate func startsWord(at index: Int) -> Bool { index < count && Self.isWord(scalar(at: index).value) }
 
-  /// `\w`.
+  /// `\w`, in the version of Unicode that the library's regular expressions have.
   private static func isWord(_ value: UInt32) -> Bool {
-    guard let properties = Unicode.Scalar(value)?.properties else { return false }
+    guard let properties = Unicode.Scalar(value)?.properties, let age = properties.age, age.major <= 16 else {
+      return false
+    }
     switch properties.generalCategory {
     case .decimalNumber, .connectorPunctuation, .nonspacingMark, .spacingMark, .enclosingMark: return true
     default: return properties.isAlphabetic || properties.isJoinControl

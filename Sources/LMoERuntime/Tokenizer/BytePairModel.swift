@@ -121,24 +121,29 @@ struct BytePairModel: Sendable {
   ) throws(TokenizerError) -> MergeTable {
     let texts = document.merges
     var merges = MergeTable(capacity: texts.count / 2)
+    // Vocabularies are in the order of the merges: the next token is most likely what the next merge makes.
+    var next = 0
     for rank in 0..<texts.count / 2 {
       let left = texts.range(rank * 2)
       let right = texts.range(rank * 2 + 1)
-      // Left and right stand next to each other.
-      let parts = [left, right, left.lowerBound..<right.upperBound].map {
-        vocabulary.number(of: texts.bytes, $0)
-      }
-      guard let a = parts[0], let b = parts[1], let result = parts[2] else {
-        let missing = parts[0] == nil ? left : parts[1] == nil ? right : left.lowerBound..<right.upperBound
+      // They stand next to each other.
+      let both = left.lowerBound..<right.upperBound
+      func number(_ token: Range<Int>) throws(TokenizerError) -> UInt32 {
+        if let number = vocabulary.number(of: texts.bytes, token) { return UInt32(number) }
         throw TokenizerError(
           .unknownToken, path: path, place: "model.merges[\(rank)]",
-          name: String(decoding: texts.bytes[missing], as: UTF8.self))
+          name: String(decoding: texts.bytes[token], as: UTF8.self))
       }
-      let merge = MergeTable.Merge(rank: UInt32(rank), result: UInt32(result))
-      guard merges.insert(UInt32(a), UInt32(b), merge) else {
+      let a = try number(left)
+      let b = try number(right)
+      let isNext = vocabulary.hasToken(next, texts.bytes, both)
+      let result = isNext ? UInt32(next) : try number(both)
+      next = Int(result) + 1
+      let merge = MergeTable.Merge(rank: UInt32(rank), result: result)
+      guard merges.insert(a, b, merge) else {
         throw TokenizerError(
           .duplicateMerge, path: path, place: "model.merges[\(rank)]",
-          name: String(decoding: texts.bytes[left.lowerBound..<right.upperBound], as: UTF8.self))
+          name: String(decoding: texts.bytes[both], as: UTF8.self))
       }
     }
     return merges

@@ -7,8 +7,8 @@ struct MergeTable: Sendable {
     let result: UInt32
   }
 
-  private var pairs: [UInt64]
-  private var merges: [UInt64]
+  /// Pair, then rank << 32 | result: side by side, since each costs a fetch from memory.
+  private var slots: [UInt64]
   private let mask: Int
   private static let empty = UInt64.max
 
@@ -17,35 +17,32 @@ struct MergeTable: Sendable {
     var size = 16
     while size < count * 2 { size *= 2 }
     mask = size - 1
-    pairs = [UInt64](repeating: Self.empty, count: size)
-    merges = [UInt64](repeating: 0, count: size)
+    slots = [UInt64](repeating: Self.empty, count: size * 2)
   }
 
   /// Adds a merge; false if the pair is there.
   mutating func insert(_ left: UInt32, _ right: UInt32, _ merge: Merge) -> Bool {
     let pair = UInt64(left) << 32 | UInt64(right)
-    var slot = Int(truncatingIfNeeded: ByteHash.hash(pair)) & mask
-    while pairs[slot] != Self.empty {
-      if pairs[slot] == pair { return false }
-      slot = (slot + 1) & mask
-    }
-    pairs[slot] = pair
-    merges[slot] = UInt64(merge.rank) << 32 | UInt64(merge.result)
+    let slot = slot(of: pair)
+    guard slots[slot] == Self.empty else { return false }
+    slots[slot] = pair
+    slots[slot + 1] = UInt64(merge.rank) << 32 | UInt64(merge.result)
     return true
   }
 
   /// What two tokens make, if anything.
-  @inline(__always) subscript(left: UInt32, right: UInt32) -> Merge? {
+  subscript(left: UInt32, right: UInt32) -> Merge? {
     let pair = UInt64(left) << 32 | UInt64(right)
-    var slot = Int(truncatingIfNeeded: ByteHash.hash(pair)) & mask
-    while pairs[slot] != Self.empty {
-      if pairs[slot] == pair {
-        return Merge(
-          rank: UInt32(truncatingIfNeeded: merges[slot] >> 32),
-          result: UInt32(truncatingIfNeeded: merges[slot]))
-      }
-      slot = (slot + 1) & mask
-    }
-    return nil
+    let slot = slot(of: pair)
+    guard slots[slot] == pair else { return nil }
+    let merge = slots[slot + 1]
+    return Merge(rank: UInt32(truncatingIfNeeded: merge >> 32), result: UInt32(truncatingIfNeeded: merge))
+  }
+
+  /// Where a pair is, or would be.
+  @inline(__always) private func slot(of pair: UInt64) -> Int {
+    var index = Int(truncatingIfNeeded: ByteHash.hash(pair)) & mask
+    while slots[index * 2] != Self.empty, slots[index * 2] != pair { index = (index + 1) & mask }
+    return index * 2
   }
 }

@@ -90,6 +90,11 @@ struct Vocabulary: Sendable {
     return nil
   }
 
+  /// Whether the token with a number is what `range` of `text` spells.
+  func hasToken(_ number: Int, _ text: [UInt8], _ range: Range<Int>) -> Bool {
+    number < places.count && places[number] >= 0 && isToken(Int(places[number]), text, range)
+  }
+
   /// The number of a token.
   func number(of token: [UInt8]) -> Int? { number(of: token, 0..<token.count) }
 
