@@ -7,7 +7,7 @@ enum ExpertPalette {
   ]
 
   /// The nearest of the 256 of a terminal that can be read on black and on white.
-  static let terminal = [33, 136, 36, 133, 38, 124, 142, 92]
+  static let terminal = [33, 136, 36, 133, 38, 160, 142, 62]
 
   /// How many there are before they repeat.
   static let count = 8

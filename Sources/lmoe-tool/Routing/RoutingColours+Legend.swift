@@ -2,13 +2,17 @@ import LMoECore
 
 extension RoutingColours {
   private static let barWidth = 20
-  private static let nameWidth = 32
+  /// Columns of a line without the name and the bar.
+  private static let restWidth = 42
 
   /// The experts in their colours: for what part of the tokens each is strongest, and its mean weight.
-  var legend: [String] {
+  ///
+  /// - Parameter width: Columns that there is room for; names are cut.
+  func legend(width room: Int = Terminal.width) -> [String] {
     guard !columns.isEmpty else { return ["  no experts take part"] }
     guard summary.tokenCount > 0 else { return ["  no gate decided anything"] }
-    let names = columns.map { RoutingTrace.name(ofColumn: $0).printable.cut(to: Self.nameWidth) }
+    let longest = max(8, room - Self.barWidth - Self.restWidth)
+    let names = columns.map { RoutingTrace.name(ofColumn: $0).printable.cut(to: longest) }
     let width = max(names.map(\.displayWidth).max() ?? 0, "undecided".displayWidth)
     var lines = names.indices.map { column in
       let codes = codes(ofColumn: column)

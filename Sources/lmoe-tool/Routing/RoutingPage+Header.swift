@@ -54,10 +54,12 @@ extension RoutingPage {
 
   /// How to read the page.
   var notes: String {
+    guard summary.tokenCount > 0 else { return "" }
     var notes = [
       "A token has the colour of the expert with the largest weight, on average over the places where it is "
-        + "decided; the deeper the colour, the larger its share. The weights are those with which the model "
-        + "read the token."
+        + "decided; the deeper the colour, the larger its share. Weights are those with which the model read "
+        + "the token. Percentages: of the tokens, those for which an expert is strongest. The mark on a "
+        + "token's bar: the mean of all tokens."
     ]
     if trace.columns.contains(where: \.isEmpty) { notes.append("The base alone has no colour.") }
     if isSigned { notes.append("Hatched: a negative weight.") }

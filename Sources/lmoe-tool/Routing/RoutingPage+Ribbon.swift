@@ -32,8 +32,10 @@ extension RoutingPage {
   private var promptMark: String {
     let prompt = trace.promptCount
     guard prompt > 0, prompt < trace.tokens.count else { return "" }
-    let place = formatted(Double(prompt) / Double(trace.tokens.count) * 100, digits: 2)
-    return "<b style=\"left:\(place)%\"></b>"
+    let place = Double(prompt) / Double(trace.tokens.count) * 100
+    // A word without room beside the mark is left out.
+    let kind = place < 16 ? " class=\"early\"" : place > 78 ? " class=\"late\"" : ""
+    return "<b\(kind) style=\"left:\(formatted(place, digits: 2))%\"></b>"
   }
 
   /// The outline of a column's part: along its lower bound and back along its upper one.

@@ -40,7 +40,7 @@ extension RoutingPage {
 
     // The panel as it came: the means of all tokens.
     const bars = [...panel.querySelectorAll(".bar>i")], ticks = [...panel.querySelectorAll(".bar>s")];
-    const outputs = [...panel.querySelectorAll("output")];
+    const titles = [...panel.querySelectorAll(".name")], outputs = [...panel.querySelectorAll("output")];
     const heats = [...panel.querySelectorAll(".heat")];
     const cells = heats.map(heat => [...heat.children]);
     const caption = $("cell"), captionText = caption ? caption.textContent : "";
@@ -61,7 +61,7 @@ extension RoutingPage {
       ticks[column].style.left = (signed ? 50 + side * length * 50 : length * 100) + "%";
     });
 
-    let shown = -1, current = -1, lit = -1, values = null;
+    let shown = -1, current = -1, lit = -1, values = null, decision = "";
     const set = (element, key, value, negative) => {
       element.style.setProperty(key, Math.min(1, Math.abs(value)).toFixed(3));
       element.classList.toggle("n", negative);
@@ -72,6 +72,7 @@ extension RoutingPage {
       cells.forEach((list, column) => list.forEach((cell, i) => restore(cell, kept.cells[column][i])));
       heats.forEach((heat, column) => heat.setAttribute("aria-label", kept.labels[column]));
       ticks.forEach(tick => { tick.style.display = "none"; });
+      titles.forEach(title => title.classList.remove("top"));
       $("what").textContent = kept.what;
       $("where").textContent = kept.where;
     };
@@ -84,7 +85,9 @@ extension RoutingPage {
       const copy = spans[index].cloneNode(true);
       copy.querySelectorAll(".nl").forEach(mark => { mark.textContent = "↵"; });
       copy.querySelectorAll(".tab").forEach(mark => { mark.textContent = "⇥"; });
-      return copy.textContent.replace(/↵\n/g, "↵").replace(/⇥\t/g, "⇥").replace(/ /g, "␣") || "·";
+      const whole = copy.textContent.replace(/↵\n/g, "↵").replace(/⇥\t/g, "⇥").replace(/ /g, "␣");
+      const letters = [...whole];
+      return (letters.length > 40 ? letters.slice(0, 40).join("") + "…" : whole) || "·";
     };
     const show = index => {
       if (index === shown) return;
@@ -101,8 +104,10 @@ extension RoutingPage {
       values = weights(index);
       const list = values ? means(values) : new Array(C).fill(0);
       const top = strongest(list);
-      $("where").textContent = `token ${index + 1} of ${N}, ${index < data.prompt ? "prompt" : "generated"}`
-        + (values ? top < 0 ? ", undecided" : `, ${data.names[top]} ${number(list[top])}` : ", not read any more");
+      const part = index < data.prompt ? "prompt" : "generated";
+      $("where").textContent = `token ${index + 1} of ${N}, ${values ? part : "not read any more"}`;
+      decision = top < 0 ? "undecided" : `${data.names[top]} ${number(list[top])}`;
+      titles.forEach((title, column) => title.classList.toggle("top", column === top));
       bars.forEach((bar, column) => set(bar, "--w", list[column] / data.full, list[column] < 0));
       ticks.forEach(tick => { tick.style.display = "block"; });
       outputs.forEach((output, column) => { output.textContent = values ? number(list[column]) : "–"; });
@@ -122,13 +127,13 @@ extension RoutingPage {
         spans[current].removeAttribute("aria-label");
       }
       current = index;
-      document.body.classList.toggle("open", index >= 0);
+      document.documentElement.classList.toggle("open", index >= 0);
       const first = Math.max(0, index);
       spans[first].tabIndex = 0;
       show(index);
       if (index < 0) return;
       spans[index].setAttribute("role", "button");
-      spans[index].setAttribute("aria-label", `${$("what").textContent}: ${$("where").textContent}`);
+      spans[index].setAttribute("aria-label", `${label(index)}: ${$("where").textContent}, ${decision}`);
       if (focus) spans[index].focus({preventScroll: true});
       spans[index].scrollIntoView({block: "nearest", inline: "nearest"});
     };
@@ -194,6 +199,8 @@ extension RoutingPage {
       lit = column;
       document.body.classList.toggle("lit", column >= 0);
       buttons.forEach((button, i) => button.setAttribute("aria-pressed", String(i === column)));
+      document.querySelectorAll(".ribbon path").forEach(path =>
+        path.classList.toggle("on", path.classList.contains("k" + column)));
       spans.forEach((span, index) => {
         const held = span.classList.contains("at");
         restore(span, plain[index]);

@@ -25,7 +25,10 @@ extension RoutingPage {
     font-size:.8125rem;color:var(--soft);line-height:1.25rem}
     .ribbon b::before{content:"prompt";position:absolute;right:.5rem}
     .ribbon b::after{content:"generated";position:absolute;left:.5rem}
-    #cursor{position:absolute;top:-.25rem;bottom:-.25rem;min-width:2px;background:var(--ink);opacity:.55}
+    .ribbon .early::before,.ribbon .late::after{content:none}
+    .lit .ribbon path:not(.on){opacity:.2}
+    #cursor{position:absolute;top:-.25rem;bottom:-.25rem;min-width:4px;border:1px solid var(--ink);\
+    background:rgb(127 127 127/.25)}
 
     .legend{display:flex;flex-wrap:wrap;gap:.5rem 2rem;margin:1rem 0 0;padding:0;list-style:none}
     .legend span,.undecided{color:var(--soft);font-variant-numeric:tabular-nums}
@@ -57,7 +60,7 @@ extension RoutingPage {
   private static let panelStyle = """
     aside{position:sticky;top:2rem;align-self:start;max-height:calc(100vh - 4rem);overflow:auto;\
     background:var(--paper);font-size:.875rem}
-    .head{position:relative;min-height:4.25rem}
+    .head{position:relative;min-height:4.25rem;padding-right:2rem}
     h2{margin:0;font-size:1rem;font-weight:600;white-space:pre-wrap;overflow-wrap:anywhere}
     h2 code{font:1rem/1.4 var(--mono);background:var(--cell);padding:.1em .3em}
     #where{margin:.25rem 0 0;color:var(--soft)}
@@ -88,7 +91,9 @@ extension RoutingPage {
     .experts.modules{--h:.625rem}
     .many .experts.modules{--h:.25rem}
     .many .modules .heat{row-gap:0;margin-bottom:.5rem}
-    .many .rows{visibility:hidden}
+    .many .rows{display:none}
+    .many .heat{margin-top:.125rem;margin-bottom:.625rem}
+    .top bdi{text-shadow:.03em 0 currentColor}
     .axis{display:contents;color:var(--soft);font-size:.75rem}
     .axis b{grid-column:1;font-weight:400;text-align:right}
     .axis div{position:relative;height:1.25rem;grid-column:2}
@@ -112,7 +117,8 @@ extension RoutingPage {
     .open aside{position:fixed;left:0;right:0;bottom:0;top:auto;max-height:60vh;overflow:auto;\
     padding:1rem 1.25rem 1.25rem;border-top:1px solid var(--line)}
     .open #close{display:block}
-    .open body,body.open{padding-bottom:60vh}
+    .open{scroll-padding-bottom:62vh}
+    .open body{padding-bottom:62vh}
     }
     @media print{
     body{max-width:none;padding:0}
