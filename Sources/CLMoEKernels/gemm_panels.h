@@ -177,11 +177,11 @@ static void gemm_panels(size_t m, const lmoe_term *terms, size_t term_count, siz
                         ptrdiff_t y_stride, int accumulates, float *scratch) {
   size_t total = 0;
   for (size_t t = 0; t < term_count; t++) total += terms[t].depth;
-  // Passes of equal depth, in whole vectors.
-  size_t passes = (total + DEPTH - 1) / DEPTH, longest = passes == 0 ? 0 : (total + passes - 1) / passes;
-  longest = (longest + LANES - 1) / LANES * LANES;
+  // Passes of equal depth, in whole vectors; where there is nothing to add up, one all the same.
+  size_t passes = total == 0 ? 1 : (total + DEPTH - 1) / DEPTH;
+  size_t longest = total == 0 ? LANES : ((total + passes - 1) / passes + LANES - 1) / LANES * LANES;
   // As many panels at a time as the scratch holds: meanwhile a tile's rows of x stay in the nearest cache.
-  size_t group = longest == 0 ? end - first : SCRATCH / (longest * WIDTH) * WIDTH;
+  size_t group = SCRATCH / (longest * WIDTH) * WIDTH;
   for (size_t j = first; j < end; j += group) {
     size_t group_end = end - j < group ? end : j + group;
     size_t term = 0, from = 0;

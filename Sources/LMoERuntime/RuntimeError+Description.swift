@@ -33,6 +33,7 @@ extension RuntimeError: CustomStringConvertible {
     case .invalidGate:
       return "the gate \(name) is damaged: \(found); make it anew with \"lmoe-tool gate init\""
     case .invalidExpert: return "the expert \(name) is damaged: \(found); add it anew"
+    case .invalidData: return self.name.map { "line \($0.printable): \(found)" } ?? found
     case .unsupportedType: return "the tensor \(name) is \(found), which the runtime does not compute with"
     }
   }

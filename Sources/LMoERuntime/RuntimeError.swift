@@ -14,6 +14,7 @@ public struct RuntimeError: Error, Hashable, Sendable {
     case invalidGate = "invalid-gate"
     case invalidExpert = "invalid-expert"
     case unsupportedType = "unsupported-type"
+    case invalidData = "invalid-data"
   }
 
   /// The kind of error.

@@ -28,7 +28,7 @@ import Testing
     let found = try Self.help(of: [], tool)
     for name in [
       "import", "inspect", "verify", "add", "remove", "rename", "history", "restore", "compact", "export",
-      "diff",
+      "gate", "diff",
     ] {
       #expect(found["lmoe-tool-\(name).txt"] != nil, "\(name)")
     }

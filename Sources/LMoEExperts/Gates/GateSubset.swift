@@ -27,20 +27,23 @@ struct GateSubset {
 
   /// Whether a tensor or document is none of theirs (`<expert id>/<place>`).
   func keeps(_ name: String, _ class: Entry.Class) -> Bool {
-    guard `class` == .tensor else { return true }
-    let id = String(decoding: name.utf8.prefix { $0 != UInt8(ascii: "/") }, as: UTF8.self)
-    return id.utf8.count == name.utf8.count || !isDropped(id)
+    `class` != .tensor || !isDropped(Self.expert(name))
+  }
+
+  /// What a tensor's name begins with; nil if nothing comes after it.
+  private static func expert(_ name: String) -> String? {
+    let id = name.utf8.prefix { $0 != UInt8(ascii: "/") }
+    return id.count == name.utf8.count ? nil : String(decoding: id, as: UTF8.self)
   }
 
   /// What a gate loses; nil if nothing.
   func change(_ bank: BankEntry, card: JSON, manifest: Manifest) -> GateChange? {
     let lists = Self.lists.map { list in (card[list]?.array ?? []).map { $0["expert"]?.string } }
     let lost = lists.map { $0.count(where: isDropped) }
-    let kept = manifest.tensors.count { keeps($0.name, .tensor) }
-    let rows = manifest.tensors.count - kept
+    let rows = manifest.tensors.count { !keeps($0.name, .tensor) }
     guard rows > 0 || lost != [0, 0] else { return nil }
     let isDeserted =
-      (rows > 0 && kept == 0)
+      (rows > 0 && !manifest.tensors.contains { isRemaining(Self.expert($0.name)) })
       || zip(lists, lost).contains { list, lost in lost > 0 && !list.contains(where: isRemaining) }
     return GateChange(
       gate: bank.shortName, rowCount: rows, memberCount: lost[0], weightCount: lost[1], isDeserted: isDeserted

@@ -1,5 +1,9 @@
+import LMoEExperts
+
 /// One layer of a decoder: x += Attention(norm(x)), then x += FeedForward(norm(x)).
 struct DecoderBlock: Sendable {
+  /// Its name in the model (`model.layers.0`).
+  let name: String
   let inputNorm: RMSNorm
   let attention: Attention
   let postAttentionNorm: RMSNorm
@@ -11,6 +15,7 @@ struct DecoderBlock: Sendable {
   func forward(_ x: Rows, in pass: Pass) {
     let normed = pass.workspace.normed.rows(x.count, x.width)
     inputNorm.forward(x, into: normed)
+    if let means = pass.means, means.scope == .layer { means.add(normed, at: name) }
     if let gate {
       let weights = pass.workspace.layerWeights.rows(x.count, gate.width)
       gate.weigh(normed, into: weights, in: pass)

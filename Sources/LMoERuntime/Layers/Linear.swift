@@ -1,5 +1,6 @@
 private import CLMoEKernels
 import LMoECore
+import LMoEExperts
 
 /// A linear layer and its experts: y = W₀x + b + Σᵢ gᵢ·sᵢ·Bᵢ(Aᵢx).
 ///
@@ -38,6 +39,9 @@ struct Linear: Sendable {
   ///   - x: Their input [T, inputs].
   ///   - pass: The step they are part of.
   static func forward(_ calls: [Call], _ x: Rows, in pass: Pass) {
+    if let means = pass.means, means.scope == .module {
+      for call in calls { means.add(x, at: call.linear.name) }
+    }
     var weights: [Rows?] = []
     for (index, call) in calls.enumerated() {
       weights.append(

@@ -28,7 +28,9 @@ struct LayerParts {
   let window: Int?
   let builder: ModelBuilder
 
-  private var prefix: String { "model.layers.\(index)." }
+  /// The layer's name.
+  var name: String { "model.layers.\(index)" }
+  private var prefix: String { name + "." }
 
   /// A linear layer with its bias, if it has one, and its experts.
   func linear(_ name: String) throws -> Linear { try builder.linear(prefix + name) }
@@ -37,5 +39,5 @@ struct LayerParts {
   func norm(_ name: String) throws -> RMSNorm { try builder.norm(prefix + name) }
 
   /// The layer's gate, if the model's gate has one for each layer.
-  func gate() throws -> GateInstance? { try builder.layerGate("model.layers.\(index)") }
+  func gate() throws -> GateInstance? { try builder.layerGate(name) }
 }

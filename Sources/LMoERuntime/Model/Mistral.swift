@@ -4,6 +4,7 @@ import LMoEExperts
 enum Mistral: Architecture {
   static func block(_ parts: LayerParts) throws -> DecoderBlock {
     DecoderBlock(
+      name: parts.name,
       inputNorm: try parts.norm("input_layernorm"),
       attention: Attention(
         query: try parts.linear("self_attn.q_proj"),

@@ -80,7 +80,9 @@ public final class Model {
     public let cache: KVCache
 
     /// Pairs them.
-    public init(_ tokens: [Int], _ cache: KVCache) { (self.tokens, self.cache) = (tokens, cache) }
+    public init(_ tokens: some Sequence<Int>, _ cache: KVCache) {
+      (self.tokens, self.cache) = (Array(tokens), cache)
+    }
   }
 
   /// Which tokens' logits are wanted.
@@ -109,11 +111,12 @@ public final class Model {
   ///   - segments: The texts' next tokens; of different lengths as they come.
   ///   - wanted: Which logits.
   ///   - recorder: Takes down what the gates decide.
+  ///   - means: Takes the means of what gates look at.
   ///   - body: Takes each token's logits, in order within a segment.
   /// - Throws: `RuntimeError` with `token-out-of-range`, `prompt-too-long` or `non-finite`, what `body` throws.
   public func forward(
     _ segments: [Segment], wanting wanted: Wanted = .last, recorder: RoutingRecorder? = nil,
-    _ body: (Output) throws -> Void
+    means: InputMeans? = nil, _ body: (Output) throws -> Void
   ) throws {
     for segment in segments {
       for token in segment.tokens where !(0..<configuration.vocabularySize).contains(token) {
@@ -136,12 +139,12 @@ public final class Model {
             total: totals[index]))
         (start, rows) = (start + count, rows + count)
         if rows == Self.passRows {
-          try self.step(step, wanted, recorder, body)
+          try self.step(step, wanted, recorder, means, body)
           (step, rows) = ([], 0)
         }
       }
     }
-    if rows > 0 { try self.step(step, wanted, recorder, body) }
+    if rows > 0 { try self.step(step, wanted, recorder, means, body) }
   }
 
   /// Tokens of one segment in one step.
@@ -154,11 +157,13 @@ public final class Model {
   }
 
   private func step(
-    _ step: [Piece], _ wanted: Wanted, _ recorder: RoutingRecorder?, _ body: (Output) throws -> Void
+    _ step: [Piece], _ wanted: Wanted, _ recorder: RoutingRecorder?, _ means: InputMeans?,
+    _ body: (Output) throws -> Void
   ) throws {
-    let pass = makePass(step, recorder)
+    let pass = makePass(step, recorder, means)
     let x = workspace.residual.rows(pass.places.count, configuration.hiddenSize)
     embedding.forward(step.flatMap(\.tokens), into: x)
+    if let means, means.scope == .global { means.add(x, at: Gate.globalPlace) }
     if let gate {
       let weights = workspace.layerWeights.rows(x.count, gate.width)
       gate.weigh(x, into: weights, in: pass)
@@ -178,7 +183,7 @@ public final class Model {
     }
   }
 
-  private func makePass(_ step: [Piece], _ recorder: RoutingRecorder?) -> Pass {
+  private func makePass(_ step: [Piece], _ recorder: RoutingRecorder?, _ means: InputMeans?) -> Pass {
     var places: [Pass.Place] = []
     var pieces: [Range<Int>] = []
     let angles = workspace.angles.rows(
@@ -192,7 +197,7 @@ public final class Model {
     }
     return Pass(
       compute: compute, workspace: workspace, rotary: rotary, places: places, pieces: pieces, angles: angles,
-      recorder: recorder)
+      recorder: recorder, means: means)
   }
 
   /// Rows of logits that are computed together.

@@ -23,10 +23,12 @@ final class Pass: @unchecked Sendable {
   var weights: Rows?
   /// Takes down what the gates decide, if anybody wants to know.
   let recorder: RoutingRecorder?
+  /// Takes the means of what gates look at, if anybody wants to know.
+  let means: InputMeans?
 
   init(
     compute: Compute, workspace: Workspace, rotary: Rotary, places: [Place], pieces: [Range<Int>],
-    angles: Rows, recorder: RoutingRecorder?
+    angles: Rows, recorder: RoutingRecorder?, means: InputMeans? = nil
   ) {
     self.compute = compute
     self.workspace = workspace
@@ -35,6 +37,7 @@ final class Pass: @unchecked Sendable {
     self.pieces = pieces
     self.angles = angles
     self.recorder = recorder
+    self.means = means
   }
 
   /// The weights of the experts at a linear layer [T, experts]; `place` is its number among those of one input.

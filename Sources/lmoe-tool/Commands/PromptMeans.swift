@@ -2,6 +2,7 @@ import ArgumentParser
 import LMoECore
 import LMoEExperts
 import LMoEFormat
+import LMoERuntime
 
 /// A text of the kind that an expert is for.
 struct PromptText {
@@ -59,6 +60,21 @@ struct PromptText {
 func promptMeans(
   _ bundle: Bundle, base: String?, scope: Gate.Scope, texts: [PromptText]
 ) throws -> [Bits128: [ByteKey: [Float]]] {
-  // The runtime is connected here.
-  throw ValidationError("--kind prompts needs the runtime, which this build does not have.")
+  let model = try Model(LoadedBase(bundle, at: base))
+  let tokenizer = try Tokenizer(bundle: bundle)
+  let positions = model.configuration.maximumPositions
+  var result: [Bits128: [ByteKey: [Float]]] = [:]
+  for (expert, texts) in Dictionary(grouping: texts, by: \.expert) {
+    let means = InputMeans(scope: scope)
+    for text in texts {
+      let tokens = tokenizer.encode(text.text, addingSpecialTokens: true)
+      // A text longer than the context is read in parts, each from its own beginning.
+      for start in stride(from: 0, to: tokens.count, by: positions) {
+        let part = Array(tokens[start..<min(start + positions, tokens.count)])
+        try model.forward([Model.Segment(part, model.makeCache(capacity: part.count))], means: means) { _ in }
+      }
+    }
+    result[expert] = means.means
+  }
+  return result
 }

@@ -44,9 +44,15 @@ struct SelectionOptions: ParsableArguments {
   @Option(name: .long, help: "Run the experts that this gate knows, weighed by it.")
   var gate: String?
 
+  /// Whether one was chosen.
+  var isGiven: Bool { count > 0 }
+
+  private var count: Int {
+    [base, expert != nil, weights != nil, uniform, gate != nil].filter { $0 }.count
+  }
+
   func validate() throws {
-    let chosen = [base, expert != nil, weights != nil, uniform, gate != nil].filter { $0 }.count
-    if chosen > 1 {
+    if count > 1 {
       throw ValidationError("Give one of --base, --expert, --weights, --uniform and --gate.")
     }
   }

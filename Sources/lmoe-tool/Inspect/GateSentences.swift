@@ -51,7 +51,8 @@ extension Gate {
   var weighing: String {
     let scores = temperature == 1 ? "scores" : "scores / \(shortest(temperature))"
     switch (score, normaliser) {
-    case (.constant(.uniform), _): return "every routed expert alike"
+    case (.constant(.uniform), _):
+      return members == .all ? "every expert alike, those to come too" : "every routed expert alike"
     case (.constant(.given), .none): return "as given"
     case (_, .none): return "the \(scores), as they are"
     case (_, .softmax): return "softmax of the \(scores)"

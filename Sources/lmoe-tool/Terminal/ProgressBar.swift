@@ -9,20 +9,25 @@ final class ProgressBar: Sendable {
 
   private let title: String
   private let total: UInt64
+  private let unit: Unit
   private let start = monotonicNanoseconds()
   private let state = Guarded(State())
 
-  /// A bar for `total` bytes of work.
-  init(_ title: String, total: UInt64) {
+  /// What is counted.
+  enum Unit { case bytes, tokens }
+
+  /// A bar for `total` units of work.
+  init(_ title: String, total: UInt64, unit: Unit = .bytes) {
     self.title = title
+    self.unit = unit
     self.total = max(total, 1)
   }
 
-  /// `bytes` more are done.
-  func advance(_ bytes: UInt64) {
+  /// `amount` more are done.
+  func advance(_ amount: UInt64) {
     guard Terminal.showsProgress else { return }
     state.withValue { state in
-      state.done += bytes
+      state.done += amount
       let now = monotonicNanoseconds()
       guard now - state.drawn > 100_000_000 else { return }
       state.drawn = now
@@ -31,7 +36,9 @@ final class ProgressBar: Sendable {
       let bar = String(repeating: "█", count: filled) + String(repeating: "░", count: 30 - filled)
       let seconds = Double(now - start) / 1e9
       let rate = UInt64(Double(state.done) / max(seconds, 0.001))
-      Terminal.overwrite("\(title) \(bar) \(Int(share * 100)) %  \(formatted(bytes: rate))/s")
+      Terminal.overwrite(
+        "\(title) \(bar) \(Int(share * 100)) %  \(unit == .bytes ? formatted(bytes: rate) : "\(rate) tokens")/s"
+      )
     }
   }
 

@@ -38,9 +38,16 @@ enum Terminal {
   /// Writes to stderr without a newline.
   static func overwrite(_ text: String) { write("\r\u{1B}[K" + text, to: 2) }
 
-  private static func write(_ text: String, to descriptor: Int32) {
-    var text = text
-    text.withUTF8 { bytes in
+  /// Whether stdout is a terminal.
+  static let isOutputTerminal = isatty(1) == 1
+
+  /// Writes bytes to stdout as they are.
+  static func emit(_ bytes: [UInt8]) { write(bytes, to: 1) }
+
+  private static func write(_ text: String, to descriptor: Int32) { write(Array(text.utf8), to: descriptor) }
+
+  private static func write(_ bytes: [UInt8], to descriptor: Int32) {
+    unsafe bytes.withUnsafeBufferPointer { bytes in
       var done = 0
       while done < bytes.count {
         let put = unsafe Self.write(

@@ -30,15 +30,18 @@ struct SingularDirection {
     // The same start for everybody; orthogonal to the direction only by a miracle.
     var source = RandomSource(seed: 0)
     guard var state = normalised((0..<rank).map { _ in source.normal() }) else { return nil }
-    var last = Double.infinity
+    var last: Double?
     for _ in 0..<max(100, Self.budget / max(1, 2 * rank * rank)) {
       guard let next = normalised(times(outer, state.image)) else { return nil }
       let distance = zip(zip(next.u, state.u), zip(next.image, state.image))
         .reduce(0) { $0 + ($1.0.0 - $1.0.1) * ($1.1.0 - $1.1.1) }.magnitude.squareRoot()
       state = next
       // Steps shrink by a constant ratio: what is still to come is their geometric series.
-      let ratio = distance / last
-      if distance < 1e-13 || (ratio < 1 && distance * ratio / (1 - ratio) < Self.tolerance) { break }
+      if distance < 1e-13 { break }
+      if let last, distance < last {
+        let ratio = distance / last
+        if distance * ratio / (1 - ratio) < Self.tolerance { break }
+      }
       last = distance
     }
     return vector(state.u)
