@@ -119,14 +119,13 @@ def prepare(tool, llama, path, shape):
             experts = [part for i in range(EXPERTS) for part in ("--expert", f"e{i}={path / f'adapter{i}'}")]
             run(tool, "import", "--base", path / "base", *experts, "--codec", codec, "-o", bundle)
             run(tool, "gate", "init", bundle, "--kind", "random", "--scope", "layer", "--name", "dense")
-    convert = dict(env=os.environ | {"NO_LOCAL_GGUF": ""})
     if not (path / "base.gguf").exists():
         run(sys.executable, llama / "convert_hf_to_gguf.py", path / "base", "--outtype", "f16",
-            "--outfile", path / "base.gguf", **convert)
+            "--outfile", path / "base.gguf")
     for index in range(EXPERTS):
         if not (path / f"adapter{index}.gguf").exists():
             run(sys.executable, llama / "convert_lora_to_gguf.py", "--base", path / "base", "--outtype", "f16",
-                "--outfile", path / f"adapter{index}.gguf", path / f"adapter{index}", **convert)
+                "--outfile", path / f"adapter{index}.gguf", path / f"adapter{index}")
 
 
 # MARK: Rounds
@@ -148,7 +147,7 @@ class Peer:
     def round(self, cache, rounds):
         o = self.options
         adapters = [part for i in range(EXPERTS) for part in (self.path / f"adapter{i}.gguf", 1 / EXPERTS)]
-        output = run(self.program, self.path / "base.gguf", o.threads, cache, self.flash, o.prompt, o.depth, o.tokens,
+        output = run(*o.under.split(), self.program, self.path / "base.gguf", o.threads, cache, self.flash, o.prompt, o.depth, o.tokens,
                      rounds, *adapters)
         found = {(side, what): [] for side in ("base", "adapters") for what in ("prompt", "tokens")}
         for line in output.splitlines():
@@ -174,7 +173,7 @@ class Ours:
     def round(self, cache, rounds):
         o = self.options
         report = json.loads(run(
-            self.tool, "bench", "run", self.path / "raw.lmoe", "--gate", "dense", "--prompt", o.prompt, "--depth",
+            *o.under.split(), self.tool, "bench", "run", self.path / "raw.lmoe", "--gate", "dense", "--prompt", o.prompt, "--depth",
             o.depth, "--tokens", o.tokens, "--repeat", rounds, "--threads", o.threads, "--cache", cache, "--json"))
         self.report = report
         return {(side, what): report[ours][f"{stage}_tokens_s"] for side, ours in (("base", "base"), ("adapters", "mixture"))
@@ -204,9 +203,9 @@ def compare(tool, llama, program, path, shape, options):
                 rates[name].setdefault(key, []).append(rate)
             if program is ours:
                 reports.append(ours.report)
-    hidden, inner_size, layers, *_ = SHAPES[shape]
     print(f"{shape}: prompt {options.prompt}, then {options.tokens} tokens after {options.depth}; {options.threads} threads; "
-          f"llama.cpp with flash attention {'on' if peer.flash else 'off'}; load {os.getloadavg()[0]:.1f}")
+          f"llama.cpp with flash attention {'on' if peer.flash else 'off'}; load {os.getloadavg()[0]:.1f}"
+          + (f"; both under {options.under}" if options.under else ""))
     keys = [("base", "prompt"), ("base", "tokens"), ("adapters", "prompt"), ("adapters", "tokens")]
     print(f"  {'tokens/s':24}{'base prompt':>13}{'base decode':>13}{'4 ad. prompt':>14}{'4 ad. decode':>14}")
     median = {name: {key: statistics.median(values[key]) for key in keys} for name, values in rates.items()}
@@ -236,7 +235,7 @@ def compare(tool, llama, program, path, shape, options):
         times = {name: [] for name in commands}
         for number in range(4 if options.quick else 10):
             for name, command in commands.items():
-                seconds = first_token(command)
+                seconds = first_token((*options.under.split(), *command))
                 if number > 0:
                     times[name].append(seconds)
     print(f"  whole process to the logits of {options.depth} tokens, four adapters, warm: "
@@ -245,7 +244,7 @@ def compare(tool, llama, program, path, shape, options):
 
 def llama_bench(llama, path, options, flash=1):
     """What llama-bench itself finds for the bare base, to compare with the small program's figures."""
-    rows = json.loads(run(llama / "build" / "bin" / "llama-bench", "-m", path / "base.gguf", "-t", options.threads, "-ngl", 0,
+    rows = json.loads(run(*options.under.split(), llama / "build" / "bin" / "llama-bench", "-m", path / "base.gguf", "-t", options.threads, "-ngl", 0,
                           "-fa", flash, "-p", options.prompt, "-n", options.tokens, "-d", 0, "-r", 3, "-o", "json"))
     print("  llama-bench, bare base: " + ", ".join(
         f"{'prompt' if row['n_prompt'] else 'tokens'} {row['avg_ts']:.1f}" for row in rows))
@@ -262,6 +261,8 @@ def main():
     parser.add_argument("--depth", type=int, default=16)
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--under", default="", metavar="COMMAND",
+                        help='run both programs under it, as "chrt -r 1" or "taskset -c 0,1"')
     parser.add_argument("--quick", action="store_true", help="fewer rounds and tokens")
     options = parser.parse_args()
     if options.quick:

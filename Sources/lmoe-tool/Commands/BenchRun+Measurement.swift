@@ -54,16 +54,19 @@ struct InferenceMeasurement {
   }
 }
 
-/// What this machine can do at best.
+/// What this machine can do at best, round by round: it is shared with others, and so is its memory.
 struct InferenceFloors {
+  private let pool: WorkerPool
   /// Bytes read from memory a second.
-  let bytes: Double
+  private(set) var bytes: [Double] = []
   /// Multiplications and additions of matrices a second.
-  let operations: Double
+  private(set) var operations: [Double] = []
 
-  init(on pool: WorkerPool) {
-    bytes = MemoryBandwidth.measure(on: pool)
-    operations = MatrixThroughput.measure(on: pool)
+  init(on pool: WorkerPool) { self.pool = pool }
+
+  mutating func measure() {
+    bytes.append(MemoryBandwidth.measure(on: pool, bytes: 64 << 20, rounds: 3))
+    operations.append(MatrixThroughput.measure(on: pool, rounds: 3))
   }
 }
 
@@ -73,31 +76,35 @@ struct InferenceRates {
   let prefill: Double
   /// Of the tokens that follow.
   let decode: Double
-  /// If a prompt took only its multiplications.
-  let prefillFloor: Double
-  /// If a token took only the reading of the weights.
-  let decodeFloor: Double
+  /// The part of a prompt's time that its multiplications would take alone.
+  let prefillShare: Double
+  /// The part of a token's time that reading the weights would take alone.
+  let decodeShare: Double
   /// Bytes that are read for a token.
   let weightBytes: Int
 
   init(_ measured: InferenceMeasurement, prompt: Int, _ floors: InferenceFloors) {
-    prefill = Double(prompt) / Self.median(measured.promptSeconds)
-    decode = 1 / Self.median(measured.tokenSeconds)
+    prefill = Double(prompt) / measured.promptSeconds.median
+    decode = 1 / measured.tokenSeconds.median
     weightBytes = measured.model.weightBytes
-    prefillFloor = Double(prompt) * floors.operations / (2 * Double(measured.multiplications))
-    decodeFloor = floors.bytes / Double(max(1, weightBytes))
+    let (operations, bytes) = (2 * Double(measured.multiplications), Double(weightBytes))
+    prefillShare = zip(measured.promptSeconds, floors.operations).map { operations / $1 / $0 }.median
+    decodeShare = zip(measured.tokenSeconds, floors.bytes).map { bytes / $1 / $0 }.median
   }
 
   var json: JSON {
     [
-      "prefill_tokens_s": .double(prefill), "prefill_share": .double(prefill / prefillFloor),
-      "decode_tokens_s": .double(decode), "decode_share": .double(decode / decodeFloor),
+      "prefill_tokens_s": .double(prefill), "prefill_share": .double(prefillShare),
+      "decode_tokens_s": .double(decode), "decode_share": .double(decodeShare),
       "weight_bytes": .integer(weightBytes),
     ]
   }
+}
 
-  private static func median(_ values: [Double]) -> Double {
-    let sorted = values.sorted()
-    return (sorted[(sorted.count - 1) / 2] + sorted[sorted.count / 2]) / 2
+extension [Double] {
+  /// The one in the middle, or the mean of the two; of none, NaN.
+  var median: Double {
+    let sorted = sorted()
+    return isEmpty ? .nan : (sorted[(count - 1) / 2] + sorted[count / 2]) / 2
   }
 }

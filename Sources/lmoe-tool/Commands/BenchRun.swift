@@ -52,13 +52,14 @@ struct BenchRun: ParsableCommand {
     var models = [try Model(base)]
     if selection != .base { models.append(try Model(base, selection: selection)) }
     var runs = models.map { InferenceMeasurement($0, prompt: prompt, tokens: tokens, depth, cache) }
+    var floors = InferenceFloors(on: pool)
     // The first round warms up.
     for round in 0...`repeat` {
       for index in round % 2 == 0 ? Array(runs.indices) : runs.indices.reversed() {
         try runs[index].measure(keeps: round > 0)
       }
+      if round > 0 { floors.measure() }
     }
-    let floors = InferenceFloors(on: pool)
     let rates = runs.map { InferenceRates($0, prompt: prompt, floors) }
     let mixture = rates.count > 1 ? rates[1] : nil
     report.print(json(base, models, rates, floors, threads: pool.count)) {
@@ -68,8 +69,8 @@ struct BenchRun: ParsableCommand {
       ])
       for (name, rate) in zip(["base", "with experts"], rates) {
         table.add([
-          name, formatted(rate.prefill, digits: 1), percent(rate.prefill / rate.prefillFloor),
-          formatted(rate.decode, digits: 1), percent(rate.decode / rate.decodeFloor),
+          name, formatted(rate.prefill, digits: 1), percent(rate.prefillShare),
+          formatted(rate.decode, digits: 1), percent(rate.decodeShare),
           formatted(bytes: rate.weightBytes),
         ])
       }
@@ -84,8 +85,8 @@ struct BenchRun: ParsableCommand {
         "prompt \(prompt), then \(tokens) tokens after \(depth); \(pool.count) threads, cache "
           + "\(cache.rawValue), weights \(base.isMapped ? "mapped" : "in memory")")
       Terminal.print(
-        "floors: \(formatted(floors.bytes / 1e9, digits: 1)) GB/s of memory, "
-          + "\(formatted(floors.operations / 1e9, digits: 0)) GFLOP/s of matrices")
+        "floors: \(formatted(floors.bytes.median / 1e9, digits: 1)) GB/s of memory, "
+          + "\(formatted(floors.operations.median / 1e9, digits: 0)) GFLOP/s of matrices")
     }
   }
 
@@ -102,8 +103,8 @@ struct BenchRun: ParsableCommand {
     report["tokens"] = .integer(tokens)
     report["depth"] = .integer(depth)
     report["repeat"] = .integer(`repeat`)
-    report["memory_gb_s"] = .double(floors.bytes / 1e9)
-    report["matrix_gflop_s"] = .double(floors.operations / 1e9)
+    report["memory_gb_s"] = .double(floors.bytes.median / 1e9)
+    report["matrix_gflop_s"] = .double(floors.operations.median / 1e9)
     report["base"] = rates[0].json
     if rates.count > 1 {
       report["experts"] = .array(models[1].experts.map { .string($0) })
