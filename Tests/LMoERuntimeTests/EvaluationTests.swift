@@ -76,10 +76,10 @@ import Testing
   }
 }
 
-/// The optional checkpoint: 200 greedy tokens are those of transformers.
-@Suite(.enabled(if: FileManager.default.fileExists(atPath: StoriesTests.path))) struct StoriesTests {
-  static let path = RuntimeFixture.path("../../shared/data/stories260K/config.json")
+private let storiesPath = RuntimeFixture.path("../../shared/data/stories260K/config.json")
 
+/// The optional checkpoint: 200 greedy tokens are those of transformers.
+@Suite(.enabled(if: FileManager.default.fileExists(atPath: storiesPath))) struct StoriesTests {
   @Test func `once upon a time`() throws {
     let fixture = try RuntimeFixture()
     let bundle = try fixture.bundle(base: "../../shared/data/stories260K")

@@ -61,6 +61,9 @@ public final class Generator {
     var sampler: Sampler
   }
 
+  /// Tokens that there is room for at first beyond the prompt.
+  private static let roomAtFirst = 512
+
   private let model: Model
   private let options: Options
   /// What was done so far.
@@ -91,7 +94,8 @@ public final class Generator {
       sampling.seed &+= UInt64(index) &* 0x9E37_79B9_7F4A_7C15
       return Text(
         index: index, tokens: prompt, promptCount: prompt.count,
-        cache: model.makeCache(options.cache, capacity: min(context, prompt.count + options.tokens)),
+        cache: model.makeCache(
+          options.cache, capacity: min(context, prompt.count + min(options.tokens, Self.roomAtFirst))),
         sampler: Sampler(sampling))
     }
     measurement.promptTokens += prompts.reduce(0) { $0 + $1.count }

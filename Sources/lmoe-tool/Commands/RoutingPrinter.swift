@@ -36,7 +36,7 @@ final class RoutingPrinter {
     Terminal.emit(Array(colours.end().utf8))
     if colours.heading == nil { Terminal.print() }
     Terminal.print()
-    for line in colours.legend { Terminal.print(line) }
+    for line in colours.legend(width: Terminal.width) { Terminal.print(line) }
   }
 
   private func show(upTo end: Int) {
