@@ -110,6 +110,7 @@ import class LMoEFormat.Bundle
         let pass = Pass(
           compute: compute, workspace: Workspace(workers: base.pool.count),
           rotary: Rotary(base.description.model), places: [], pieces: [], angles: y.rows, recorder: nil)
+        defer { withExtendedLifetime((x, y)) {} }
         Linear.forward([Linear.Call(linear: linear, output: y.rows)], x.rows[rows], in: pass)
         for row in 0..<rows.count {
           let wanted = (0..<linear.outputs).map { expected[(rows.lowerBound + row) * linear.outputs + $0] }

@@ -22,18 +22,21 @@ enum DoRA {
           sum.rows[row - rows.lowerBound, column] += difference
         }
       }
-      compute.compute(
-        Compute.Product(terms: [.plain(factor.rows, a)], output: sum.rows, accumulates: true),
-        0..<weight.columns, worker)
-      for row in rows {
-        var isFinite: Int32 = 1
-        norms.rows[0, row] = unsafe Float(
-          lmoe_sum_squares(
-            sum.rows.row(row - rows.lowerBound), weight.columns, Weight.Kind.f32.code, &isFinite
-          ).squareRoot())
+      // Rows do not keep their memory.
+      withExtendedLifetime((sum, factor)) {
+        compute.compute(
+          Compute.Product(terms: [.plain(factor.rows, a)], output: sum.rows, accumulates: true),
+          0..<weight.columns, worker)
+        for row in rows {
+          var isFinite: Int32 = 1
+          norms.rows[0, row] = unsafe Float(
+            lmoe_sum_squares(
+              sum.rows.row(row - rows.lowerBound), weight.columns, Weight.Kind.f32.code, &isFinite
+            ).squareRoot())
+        }
       }
     }
-    return norms.rows.array(0)
+    return withExtendedLifetime(norms) { norms.rows.array(0) }
   }
 
   /// ‖(W + s·(B·A)ᵀ)[:, h]‖ of each hidden column of an embedding W: vocabulary × hidden.
@@ -59,16 +62,20 @@ enum DoRA {
           table.rows[row - rows.lowerBound, column] += difference
         }
       }
-      compute.compute(
-        Compute.Product(terms: [.linear(left.rows, b)], output: table.rows, accumulates: true),
-        0..<weight.columns, worker)
-      var own = [Double](repeating: 0, count: weight.columns)
-      for row in 0..<rows.count {
-        for column in own.indices {
-          own[column] += Double(table.rows[row, column]) * Double(table.rows[row, column])
-        }
+      withExtendedLifetime((table, left)) {
+        compute.compute(
+          Compute.Product(terms: [.linear(left.rows, b)], output: table.rows, accumulates: true),
+          0..<weight.columns, worker)
       }
-      let part = own
+      let part = withExtendedLifetime(table) {
+        var own = [Double](repeating: 0, count: weight.columns)
+        for row in 0..<rows.count {
+          for column in own.indices {
+            own[column] += Double(table.rows[row, column]) * Double(table.rows[row, column])
+          }
+        }
+        return own
+      }
       parts.withValue { $0[item] = part }
     }
     let sums = parts.withValue { parts in
