@@ -20,6 +20,22 @@ import Testing
     try JSON(parsing: Array(try part(of: page, from: "id=\"data\">", to: "</script>").utf8))
   }
 
+  /// What a reader sees of some HTML: its bytes without tags, entities resolved.
+  private static func visible(_ html: String) -> [UInt8] {
+    // Characters would not do: an accent at the start of a token joins the tag's last one.
+    var bytes: [UInt8] = []
+    var isTag = false
+    for byte in html.utf8 {
+      if byte == UInt8(ascii: "<") { isTag = true }
+      if !isTag { bytes.append(byte) }
+      if byte == UInt8(ascii: ">") { isTag = false }
+    }
+    for (entity, character) in [("lt", "<"), ("gt", ">"), ("quot", "\""), ("#39", "'"), ("amp", "&")] {
+      bytes.replace(Array("&\(entity);".utf8), with: Array(character.utf8))
+    }
+    return bytes
+  }
+
   @Test func `a small page`() throws {
     // The style and the script are looked at in a browser.
     let page = Self.page(RoutingFixture.trace())
@@ -30,6 +46,19 @@ import Testing
 
   @Test func `the same trace gives the same page`() {
     #expect(Self.page(RoutingFixture.trace()) == Self.page(RoutingFixture.trace()))
+  }
+
+  @Test func `the text of tokens is text, not markup`() throws {
+    let trace = RoutingFixture.trace()
+    let html = try Self.part(of: Self.page(trace), from: "<div id=\"tokens\">", to: "</div>")
+    let expected = trace.tokens.map { token in
+      String(decoding: token.text, as: UTF8.self).unicodeScalars.map { scalar in
+        let character = String(scalar)
+        return character == "\n" || character == "\t" ? character : character.printable
+      }.joined()
+    }.joined()
+    #expect(Self.visible(html) == Array(expected.utf8))
+    #expect(html.components(of: "<span") == trace.tokens.count)
   }
 
   static let hostile = [

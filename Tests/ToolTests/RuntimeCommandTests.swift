@@ -26,10 +26,11 @@ import Testing
   }
 
   @Test func `each expert writes in its own way`() throws {
-    let table = "CREATE TABLE products (name TEXT, price INTEGER);\n-- List the name of all products.\n"
+    let table = "CREATE TABLE songs (title TEXT, year INTEGER, plays INTEGER);\n"
+      + "-- List the title of the songs whose plays is more than 300.\n"
     let sql = try tool.succeed(
       "generate", "b.lmoe", "--bos", "-p", table, "-n", "20", "--expert", "sql", "--stop", "\n").out
-    #expect(sql == "SELECT name FROM products;\n")
+    #expect(sql == "SELECT title FROM songs WHERE plays > 300;\n")
     let base = try tool.succeed(
       "generate", "b.lmoe", "--bos", "-p", table, "-n", "20", "--base", "--stop", "\n").out
     #expect(base != sql)
@@ -128,7 +129,7 @@ import Testing
       "--routing-html", "r.html"
     ).out
     let lines = output.split(separator: "\n")
-    #expect(lines.count == 1 + 3 + 5 + 5, "\(output)")
+    #expect(lines.count == 1 + 4 + 5 + 5, "\(output)")
     let names: [Substring] = ["arithmetic", "json", "sql", "verse", "base"]
     #expect(lines.suffix(5).map { $0.split(separator: " ")[0] } == names)
     let page = String(decoding: try tool.contents("r.html"), as: UTF8.self)

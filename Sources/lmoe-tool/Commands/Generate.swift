@@ -74,6 +74,18 @@ struct Generate: ParsableCommand {
     completion: .file())
   var promptFile: [String] = []
 
+  @Flag(name: .long, help: "Take the text as a message to the model, in the form of its chat template.")
+  var chat = false
+
+  @Option(
+    name: .long, parsing: .unconditionalSingleValue,
+    help: ArgumentHelp("With --chat: what the model is told before the message.", valueName: "text"))
+  var system: String?
+
+  @Option(
+    name: .long, help: ArgumentHelp("With --chat: which of the model's templates.", valueName: "name"))
+  var template: String?
+
   @Option(name: [.customShort("n"), .customLong("max-tokens")], help: "The most tokens to add to a text.")
   var maxTokens = 128
 
@@ -114,6 +126,10 @@ struct Generate: ParsableCommand {
     if prompt.isEmpty && promptFile.isEmpty {
       throw ValidationError("Say which text: -p \"…\", or --prompt-file PATH.")
     }
+    if !chat, system != nil || template != nil {
+      throw ValidationError("--system and --template go with --chat.")
+    }
+    if chat && bos { throw ValidationError("--bos goes without --chat: the template says how a text begins.") }
     if showRouting || routingHtml != nil {
       if prompt.count + promptFile.count > 1 {
         throw ValidationError("--show-routing and --routing-html are about one text.")
@@ -132,7 +148,12 @@ struct Generate: ParsableCommand {
     let tokenizer = try Tokenizer(bundle: bundle)
     let settings = try TextSettings(bundle: bundle)
     let model = try Model(base, selection: try select.selection(in: bundle))
-    let prompts = texts.map { text in
+    let conversation = chat ? try Conversation(bundle, template: template, system: system) : nil
+    let prompts = try texts.map { text in
+      // A template writes the special tokens itself.
+      if let conversation {
+        return tokenizer.encode(try conversation.text(for: text), addingSpecialTokens: false)
+      }
       let ids = tokenizer.encode(utf8: text, addingSpecialTokens: true)
       guard bos || ids.isEmpty, let begin = settings.beginToken, ids.first != begin else { return ids }
       return [begin] + ids
