@@ -31,7 +31,7 @@ extension ParsableCommand {
     case let error as FormatError:
       status = error.code == .io || error.code == .commitUncertain ? .inputOutput : .refused
     case is FileError: status = .inputOutput
-    case is ExpertError, is RuntimeError, is TokenizerError: status = .refused
+    case is ExpertError, is RuntimeError, is TokenizerError, is TemplateError: status = .refused
     default: exit(withError: error)
     }
     Terminal.complain("Error: \(error)")

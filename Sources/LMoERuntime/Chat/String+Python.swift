@@ -74,11 +74,10 @@ extension String {
     guard ranges.count > limit else { return ranges.map(text) }
     if fromEnd {
       let rest = text(0..<ranges[ranges.count - limit - 1].upperBound)
-      return [rest.stripped(of: nil, right: false)] + ranges.suffix(limit).map(text)
+      return [rest] + ranges.suffix(limit).map(text)
     }
     let rest = text(ranges[limit].lowerBound..<scalars.count)
-    // What is left over ends where the text does.
-    return ranges.prefix(limit).map(text) + [rest.stripped(of: nil, left: false)]
+    return ranges.prefix(limit).map(text) + [rest]
   }
 
   func lines(keepingEnds: Bool) -> [String] {
@@ -122,10 +121,14 @@ extension String {
     case "isspace": return !scalars.isEmpty && scalars.allSatisfy(\.isTemplateSpace)
     case "isupper":
       return scalars.contains { $0.properties.isUppercase }
-        && !scalars.contains { $0.properties.isLowercase || $0.properties.generalCategory == .titlecaseLetter }
+        && !scalars.contains {
+          $0.properties.isLowercase || $0.properties.generalCategory == .titlecaseLetter
+        }
     default:
       return scalars.contains { $0.properties.isLowercase }
-        && !scalars.contains { $0.properties.isUppercase || $0.properties.generalCategory == .titlecaseLetter }
+        && !scalars.contains {
+          $0.properties.isUppercase || $0.properties.generalCategory == .titlecaseLetter
+        }
     }
   }
 }

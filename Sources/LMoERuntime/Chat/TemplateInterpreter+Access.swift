@@ -63,7 +63,9 @@ extension TemplateInterpreter {
   func slice(
     _ owner: TemplateValue, from first: Int?, to last: Int?, by step: Int?
   ) throws(TemplateError) -> TemplateValue {
-    if step == 0 { throw failure(.invalidValue, "the step of a slice", expected: "another number", found: "0") }
+    if step == 0 {
+      throw failure(.invalidValue, "the step of a slice", expected: "another number", found: "0")
+    }
     switch owner {
     case .string(let text):
       try spend(bytes: text.utf8.count)

@@ -3,6 +3,8 @@ extension TemplateInterpreter {
   func choosingFilter(
     _ name: String, _ value: TemplateValue, _ inputs: inout TemplateInputs
   ) throws(TemplateError) -> TemplateValue? {
+    // What is empty or none is passed over.
+    let value = value.isTrue ? value : .list(TemplateElements([]))
     switch name {
     case "map": return try mapped(value, &inputs)
     case "select", "reject", "selectattr", "rejectattr": return try chosen(name, value, &inputs)
@@ -17,8 +19,7 @@ extension TemplateInterpreter {
     if inputs.positional.isEmpty, let attribute = inputs.next("attribute") {
       let standard = inputs.next("default")
       for element in try iterated(value, by: "map") {
-        let found = try path(attribute, in: element)
-        results.append(found.isUndefined ? standard ?? found : found)
+        results.append(try path(attribute, in: element, default: standard))
       }
     } else {
       guard case .string(let filterName)? = inputs.positional.first else {
@@ -50,7 +51,9 @@ extension TemplateInterpreter {
     var results: [TemplateValue] = []
     for element in try iterated(value, by: name) {
       let tested = try attribute.map { (a) throws(TemplateError) in try path(a, in: element) } ?? element
-      let holds = try testName.map { (test) throws(TemplateError) in try self.test(test, tested, rest) } ?? tested.isTrue
+      let holds =
+        try testName.map { (test) throws(TemplateError) in try self.test(test, tested, rest) }
+        ?? tested.isTrue
       if holds == wanted { results.append(element) }
     }
     return .sequence(.generator, try elements(results))

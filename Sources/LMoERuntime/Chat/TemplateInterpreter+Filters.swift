@@ -61,7 +61,8 @@ extension TemplateInterpreter {
     return result
   }
 
-  private func indented(_ text: String, _ inputs: inout TemplateInputs) throws(TemplateError) -> TemplateValue {
+  private func indented(_ text: String, _ inputs: inout TemplateInputs) throws(TemplateError) -> TemplateValue
+  {
     let width = inputs.next("width") ?? .integer(4)
     let first = inputs.next("first")?.isTrue ?? false
     let blank = inputs.next("blank")?.isTrue ?? false
@@ -102,8 +103,10 @@ extension TemplateInterpreter {
       if let base = inputs.next("base"), base.wholeNumber != 10 {
         throw failure(.invalidValue, "the base of int", expected: "10", found: base.text)
       }
-      return Self.number(value).flatMap { $0.wholeNumber ?? $0.number.flatMap { Int(exactly: $0.rounded(.towardZero)) } }
-        .map(TemplateValue.integer) ?? standard
+      return Self.number(value).flatMap {
+        $0.wholeNumber ?? $0.number.flatMap { Int(exactly: $0.rounded(.towardZero)) }
+      }
+      .map(TemplateValue.integer) ?? standard
     case "float":
       let standard = inputs.next("default") ?? .double(0)
       return Self.number(value)?.number.map(TemplateValue.double) ?? standard
@@ -121,12 +124,15 @@ extension TemplateInterpreter {
       return value.wholeNumber.map(TemplateValue.integer) ?? value.number.map(TemplateValue.double)
     }
     let trimmed = text.stripped(of: nil)
-    guard trimmed.utf8.allSatisfy({ (0x30...0x39).contains($0) || [0x2B, 0x2D, 0x2E, 0x45, 0x65].contains($0) })
+    guard
+      trimmed.utf8.allSatisfy({ (0x30...0x39).contains($0) || [0x2B, 0x2D, 0x2E, 0x45, 0x65].contains($0) })
     else { return nil }
     return Int(trimmed).map(TemplateValue.integer) ?? Double(trimmed).map(TemplateValue.double)
   }
 
-  private func rounded(_ value: TemplateValue, _ inputs: inout TemplateInputs) throws(TemplateError) -> TemplateValue {
+  private func rounded(_ value: TemplateValue, _ inputs: inout TemplateInputs) throws(TemplateError)
+    -> TemplateValue
+  {
     let precision = try wholeNumber(inputs.next("precision"), "round") ?? 0
     let method = try optionalText(inputs.next("method"), "round") ?? "common"
     guard let number = value.number else { throw mismatch("round", "a number", value) }
@@ -147,11 +153,11 @@ extension TemplateInterpreter {
     }
   }
 
-  private func json(_ value: TemplateValue, _ inputs: inout TemplateInputs) throws(TemplateError) -> TemplateValue {
+  private func json(_ value: TemplateValue, _ inputs: inout TemplateInputs) throws(TemplateError)
+    -> TemplateValue
+  {
     var writer = TemplateJSONWriter(limit: TemplateLimits.outputBytes)
-    if let escapes = inputs.next("ensure_ascii"), escapes.isTrue {
-      throw failure(.invalidValue, "ensure_ascii", expected: "false", found: escapes.text)
-    }
+    writer.escapesAll = inputs.next("ensure_ascii")?.isTrue ?? false
     switch inputs.next("indent") {
     case nil, .some(.none): break
     case .string(let text)?: writer.indentation = text

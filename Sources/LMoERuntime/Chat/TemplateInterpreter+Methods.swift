@@ -3,11 +3,14 @@ extension TemplateInterpreter {
   static let dictionaryMethods: Set<String> = ["get", "items", "keys", "values", "copy"]
   static let dictionaryChanges: Set<String> = ["pop", "popitem", "update", "setdefault", "clear"]
   static let listMethods: Set<String> = ["index", "count", "copy"]
-  static let listChanges: Set<String> = ["append", "extend", "insert", "pop", "remove", "clear", "reverse", "sort"]
+  static let listChanges: Set<String> = [
+    "append", "extend", "insert", "pop", "remove", "clear", "reverse", "sort",
+  ]
   static let stringMethods: Set<String> = [
     "strip", "lstrip", "rstrip", "split", "rsplit", "splitlines", "startswith", "endswith", "upper", "lower",
     "title", "capitalize", "replace", "find", "rfind", "join", "isdigit", "isnumeric", "isalpha", "isalnum",
-    "isspace", "isupper", "islower", "count", "removeprefix", "removesuffix",
+    "isspace", "isupper", "islower", "count", "format",
+    "removeprefix", "removesuffix",
   ]
 
   func call(_ method: TemplateMethod, _ inputs: TemplateInputs) throws(TemplateError) -> TemplateValue {
@@ -57,7 +60,8 @@ extension TemplateInterpreter {
       count += 1
     }
     if name == "count" { return .integer(count) }
-    throw failure(.invalidValue, "what \"index\" looks for", expected: "in the list", found: "missing from it")
+    throw failure(
+      .invalidValue, "what \"index\" looks for", expected: "in the list", found: "missing from it")
   }
 
   private func call(

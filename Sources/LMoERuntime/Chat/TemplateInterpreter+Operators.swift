@@ -84,7 +84,8 @@ extension TemplateInterpreter {
     }
   }
 
-  private func fraction(_ a: Double, _ operation: String, _ b: Double) throws(TemplateError) -> TemplateValue {
+  private func fraction(_ a: Double, _ operation: String, _ b: Double) throws(TemplateError) -> TemplateValue
+  {
     switch operation {
     case "+": return .double(a + b)
     case "-": return .double(a - b)

@@ -26,7 +26,9 @@ extension TemplateInterpreter {
       let separator = inputs.next("d")?.text ?? ""
       let attribute = inputs.next("attribute")
       var values = try iterated(value, by: name)
-      if let attribute { values = try values.map { (value) throws(TemplateError) in try path(attribute, in: value) } }
+      if let attribute {
+        values = try values.map { (value) throws(TemplateError) in try path(attribute, in: value) }
+      }
       return try joined(values, by: separator) { (value) throws(TemplateError) in value.text }
     case "sort", "unique", "min", "max": return try ordered(name, value, &inputs)
     case "dictsort": return try sortedPairs(value, &inputs)
@@ -34,7 +36,8 @@ extension TemplateInterpreter {
       let attribute = inputs.next("attribute")
       var sum = inputs.next("start") ?? .integer(0)
       for element in try iterated(value, by: name) {
-        sum = try arithmetic(sum, "+", try attribute.map { (a) throws(TemplateError) in try path(a, in: element) } ?? element)
+        sum = try arithmetic(
+          sum, "+", try attribute.map { (a) throws(TemplateError) in try path(a, in: element) } ?? element)
       }
       return sum
     default: return nil
@@ -56,12 +59,19 @@ extension TemplateInterpreter {
   }
 
   /// What an attribute with dots in it leads to.
-  func path(_ attribute: TemplateValue, in value: TemplateValue) throws(TemplateError) -> TemplateValue {
-    guard case .string(let text) = attribute else { return try item(attribute, of: value) }
+  func path(
+    _ attribute: TemplateValue, in value: TemplateValue, default standard: TemplateValue? = nil
+  ) throws(TemplateError) -> TemplateValue {
+    guard case .string(let text) = attribute else {
+      let found = try item(attribute, of: value)
+      return found.isUndefined ? standard ?? found : found
+    }
     var result = value
     for part in text.split(by: ".", at: .max, fromEnd: false) {
       let isNumber = !part.isEmpty && part.utf8.allSatisfy { (0x30...0x39).contains($0) }
-      result = try item(isNumber ? Int(part).map(TemplateValue.integer) ?? .string(part) : .string(part), of: result)
+      result = try item(
+        isNumber ? Int(part).map(TemplateValue.integer) ?? .string(part) : .string(part), of: result)
+      if result.isUndefined, let standard { result = standard }
     }
     return result
   }

@@ -69,9 +69,17 @@ extension TemplateInterpreter {
         if isChosen { chosen.append(value) }
       }
     }
-    guard !chosen.isEmpty else {
+    if try !hasFinishedTurn(of: loop, over: chosen) {
       return try scoped { () throws(TemplateError) in try run(loop.otherwise) }
     }
+    return .onward
+  }
+
+  /// Runs the turns; whether the body of one came to its end, which is what Jinja's `else` asks about.
+  private func hasFinishedTurn(
+    of loop: TemplateLoop, over chosen: [TemplateValue]
+  ) throws(TemplateError) -> Bool {
+    var hasFinished = false
     loopDepth += 1
     defer { loopDepth -= 1 }
     let state = TemplateLoopState(values: chosen, depth: loopDepth)
@@ -83,8 +91,9 @@ extension TemplateInterpreter {
         return try run(loop.body)
       }
       if flow == .breakLoop { break }
+      if flow == .onward { hasFinished = true }
     }
-    return .onward
+    return hasFinished
   }
 
   /// A call with a block: the block is the macro `caller`.

@@ -1,3 +1,5 @@
+import LMoECore
+
 /// Methods of strings.
 extension TemplateInterpreter {
   func call(
@@ -36,7 +38,12 @@ extension TemplateInterpreter {
       let old = try requiredText(inputs.next("old"), name)
       let new = try requiredText(inputs.next("new"), name)
       return try replaced(text, old, new, try wholeNumber(inputs.next("count"), name) ?? -1)
-    case "find", "rfind", "count": return try search(name, in: text, try requiredText(inputs.next("sub"), name))
+    case "format":
+      let given = inputs
+      inputs = TemplateInputs()
+      return try formatted(text, given)
+    case "find", "rfind", "count":
+      return try search(name, in: text, try requiredText(inputs.next("sub"), name))
     case "join":
       guard let values = inputs.next("iterable") else { throw wrongArguments(name, inputs, takes: "a list") }
       return try joined(try iterated(values, by: name), by: text) { (value) throws(TemplateError) in
@@ -47,6 +54,34 @@ extension TemplateInterpreter {
     }
   }
 
+  /// `{}`, `{0}` and `{name}`, without widths and conversions.
+  private func formatted(_ text: String, _ inputs: TemplateInputs) throws(TemplateError) -> TemplateValue {
+    var parts: [TemplateValue] = []
+    var rest = text.unicodeScalars[...]
+    var next = 0
+    while let scalar = rest.popFirst() {
+      if scalar != "{" && scalar != "}" || rest.first == scalar {
+        if scalar == "{" || scalar == "}" { rest.removeFirst() }
+        parts.append(.string(String(scalar)))
+        continue
+      }
+      let field = String(rest.prefix { $0 != "}" })
+      guard scalar == "{", field.unicodeScalars.count < rest.count else {
+        throw failure(.invalidValue, "a format", expected: "of {} and {name}", found: text)
+      }
+      rest = rest.dropFirst(field.unicodeScalars.count + 1)
+      if let place = field.isEmpty ? next : Int(field), inputs.positional.indices.contains(place) {
+        parts.append(inputs.positional[place])
+        next = place + 1
+      } else if let named = inputs.keywords.first(where: { $0.name.hasSameBytes(as: field) }) {
+        parts.append(named.value)
+      } else {
+        throw failure(.invalidValue, "a field of a format", expected: "an argument", found: "{\(field)}")
+      }
+    }
+    return try joined(parts, by: "") { (value) throws(TemplateError) in value.text }
+  }
+
   private func affixed(
     _ text: String, _ affix: TemplateValue?, _ name: String
   ) throws(TemplateError) -> Bool {
@@ -55,7 +90,8 @@ extension TemplateInterpreter {
     for affix in affixes {
       let part = try requiredText(affix, name)
       try spend(bytes: part.utf8.count)
-      if name == "startswith" ? text.utf8.starts(with: part.utf8)
+      if name == "startswith"
+        ? text.utf8.starts(with: part.utf8)
         : text.utf8.reversed().starts(with: part.utf8.reversed())
       {
         return true
@@ -70,7 +106,9 @@ extension TemplateInterpreter {
     try spend(bytes: part.utf8.count)
     let bytes = Array(text.utf8)
     func scalars(before place: Int) -> Int { bytes[..<place].count { $0 & 0xC0 != 0x80 } }
-    if part.isEmpty { return .integer(name == "find" ? 0 : scalars(before: bytes.count) + (name == "count" ? 1 : 0)) }
+    if part.isEmpty {
+      return .integer(name == "find" ? 0 : scalars(before: bytes.count) + (name == "count" ? 1 : 0))
+    }
     let search = ByteSearch(part)
     switch name {
     case "find": return .integer(search.first(in: bytes, from: 0).map(scalars) ?? -1)
@@ -111,7 +149,8 @@ extension TemplateInterpreter {
       }
       parts.append(String(decoding: bytes[start...], as: UTF8.self))
     }
-    return try joined(parts.map(TemplateValue.string), by: new) { (value) throws(TemplateError) in value.text }
+    return try joined(parts.map(TemplateValue.string), by: new) { (value) throws(TemplateError) in value.text
+    }
   }
 
   /// Texts of values, one behind the other.

@@ -55,6 +55,6 @@ extension TemplateInterpreter {
 
   private static let comparisons = [
     "eq": "==", "equalto": "==", "ne": "!=", "lt": "<", "lessthan": "<", "le": "<=", "gt": ">",
-    "greaterthan": ">", "ge": ">=",
+    "greaterthan": ">", "ge": ">=", "==": "==", "!=": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">=",
   ]
 }

@@ -28,7 +28,8 @@ enum TemplateText {
     if place > 16 || place < -3 {
       let fraction = digits.count > 1 ? "." + text(digits.dropFirst()) : ""
       let power = abs(place - 1)
-      return "\(sign)\(text(digits.prefix(1)))\(fraction)e\(place < 1 ? "-" : "+")\(power < 10 ? "0" : "")\(power)"
+      return
+        "\(sign)\(text(digits.prefix(1)))\(fraction)e\(place < 1 ? "-" : "+")\(power < 10 ? "0" : "")\(power)"
     }
     if place <= 0 { return "\(sign)0.\(String(repeating: "0", count: -place))\(text(digits))" }
     if place >= digits.count {

@@ -37,6 +37,8 @@ struct TemplateJSONWriter {
   var indentation: String?
   var separators = (item: ", ", key: ": ")
   var sortsKeys = false
+  /// Whether only ASCII is written.
+  var escapesAll = false
   var limit: Int
   private(set) var text = ""
 
@@ -118,8 +120,11 @@ struct TemplateJSONWriter {
       case "\t": text += "\\t"
       case "\u{8}": text += "\\b"
       case "\u{C}": text += "\\f"
-      case _ where scalar.value < 0x20:
-        text += (scalar.value < 0x10 ? "\\u000" : "\\u00") + String(scalar.value, radix: 16)
+      case _ where scalar.value < 0x20 || escapesAll && scalar.value > 0x7E:
+        for unit in String(scalar).utf16 {
+          let digits = String(unit, radix: 16)
+          text += "\\u" + String(repeating: "0", count: 4 - digits.utf8.count) + digits
+        }
       default: text.unicodeScalars.append(scalar)
       }
     }
