@@ -115,17 +115,37 @@ double lmoe_sum_squares(const void *values, size_t count, int kind, int *is_fini
   return sum;
 }
 
+KERNEL static int has_special(const float *values, size_t count) {
+  uint32_t any = 0;
+  for (size_t i = 0; i < count; i++) {
+    uint32_t bits;
+    memcpy(&bits, values + i, 4);
+    any |= (bits & 0x7F800000u) == 0x7F800000u;
+  }
+  return any != 0;
+}
+
 size_t lmoe_first_nonfinite(const void *values, size_t count, int kind) {
   const uint8_t *bytes = values;
-  for (size_t i = 0; i < count; i++) {
+  float block[BLOCK];
+  for (size_t start = 0; start < count; start += BLOCK) {
+    size_t part = count - start < BLOCK ? count - start : BLOCK;
     if (kind == LMOE_F64) {
-      double v;
-      memcpy(&v, bytes + 8 * i, 8);
-      if (v - v != 0) return i;
-    } else {
+      for (size_t i = start; i < start + part; i++) {
+        double v;
+        memcpy(&v, bytes + 8 * i, 8);
+        if (v - v != 0) return i;
+      }
+      continue;
+    }
+    const float *floats = block;
+    if (kind == LMOE_F32) floats = (const float *)(const void *)(bytes + 4 * start);
+    else lmoe_to_f32(bytes + start * width_of(kind), part, kind, block);
+    if (!has_special(floats, part)) continue;
+    for (size_t i = 0; i < part; i++) {
       float v;
-      lmoe_to_f32(bytes + i * width_of(kind), 1, kind, &v);
-      if (v - v != 0) return i;
+      memcpy(&v, (const char *)floats + 4 * i, 4);
+      if (v - v != 0) return start + i;
     }
   }
   return count;

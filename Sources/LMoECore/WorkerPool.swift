@@ -25,6 +25,8 @@ public final class WorkerPool: @unchecked Sendable {
   private let epoch = Atomic<Int>(0)
   private let running = Atomic<Int>(0)
   private let sleeping = Atomic<Int>(0)
+  /// The item that the next free worker takes.
+  private let next = Atomic<Int>(0)
 
   /// The pool of the process: one worker a core.
   public static let shared = WorkerPool(count: processorCount())
@@ -43,6 +45,31 @@ public final class WorkerPool: @unchecked Sendable {
   /// called from inside a job.
   public func run(_ body: @escaping @Sendable (Int) -> Void) {
     guard count > 1 else { return body(0) }
+    begin()
+    perform(body)
+    end()
+  }
+
+  /// Runs `body` once for each of `items` numbers, which the workers take as they become free.
+  public func run(items: Int, _ body: @escaping @Sendable (_ item: Int, _ worker: Int) -> Void) {
+    guard items > 1, count > 1 else {
+      for item in 0..<max(0, items) { body(item, 0) }
+      return
+    }
+    begin()
+    next.store(0, ordering: .relaxed)
+    perform { [self] worker in
+      while true {
+        let item = next.wrappingAdd(1, ordering: .relaxed).oldValue
+        guard item < items else { return }
+        body(item, worker)
+      }
+    }
+    end()
+  }
+
+  /// Waits for the pool.
+  private func begin() {
     condition.locked {
       while isBusy { condition.wait() }
       isBusy = true
@@ -51,6 +78,16 @@ public final class WorkerPool: @unchecked Sendable {
         for worker in 1..<count { start(worker) }
       }
     }
+  }
+
+  private func end() {
+    condition.locked {
+      isBusy = false
+      condition.broadcast()
+    }
+  }
+
+  private func perform(_ body: @escaping @Sendable (Int) -> Void) {
     job = body
     running.store(count - 1, ordering: .relaxed)
     epoch.wrappingAdd(1, ordering: .sequentiallyConsistent)
@@ -64,30 +101,6 @@ public final class WorkerPool: @unchecked Sendable {
       if turns < Self.patience { lmoe_pause() } else { sched_yield() }
     }
     job = nil
-    condition.locked {
-      isBusy = false
-      condition.broadcast()
-    }
-  }
-
-  /// Runs `body` once for each of `items` numbers, which the workers take as they become free.
-  public func run(items: Int, _ body: @escaping @Sendable (_ item: Int, _ worker: Int) -> Void) {
-    guard items > 1 else {
-      if items == 1 { body(0, 0) }
-      return
-    }
-    let next = Counter()
-    run { worker in
-      while true {
-        let item = next.value.wrappingAdd(1, ordering: .relaxed).oldValue
-        guard item < items else { return }
-        body(item, worker)
-      }
-    }
-  }
-
-  private final class Counter: Sendable {
-    let value = Atomic<Int>(0)
   }
 
   /// Looks at the next job before a worker sleeps: some 50 µs.

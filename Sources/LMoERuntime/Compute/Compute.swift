@@ -1,21 +1,28 @@
-private import CLMoEKernels
+import CLMoEKernels
 import LMoECore
 
 /// The one place where matrices are multiplied: sums of products, shared out among the workers of a pool.
+///
+/// What workers read has no references, for several cores that count one reference wait for each other longer
+/// than a small product takes. Whoever asks for a product keeps its weights and rows.
 final class Compute: @unchecked Sendable {
-  /// One term of a sum: x·wᵀ, or x·w.
-  struct Term: Sendable {
-    /// Left: rows of activations.
-    let x: Rows
-    /// Right.
-    let weight: Weight
-    /// Whether the weight's rows are the outputs (a linear layer's weight).
-    let isTransposed: Bool
+  /// One term of a sum: x·wᵀ, or x·w. A view of both.
+  @safe struct Term: @unchecked Sendable {
+    @unsafe fileprivate let kernel: lmoe_term
 
-    /// x·wᵀ, `w` of shape outputs × inputs.
-    static func linear(_ x: Rows, _ weight: Weight) -> Term { Term(x: x, weight: weight, isTransposed: true) }
+    private init(_ x: Rows, _ weight: Weight.View, isTransposed: Bool) {
+      unsafe kernel = lmoe_term(
+        x: x.base, x_stride: x.stride, weight: weight.base, weight_stride: weight.columns,
+        kind: weight.kind.code, is_transposed: isTransposed ? 1 : 0,
+        depth: isTransposed ? weight.columns : weight.rows)
+    }
+
+    /// x·wᵀ, `w` of shape outputs × inputs (a linear layer's weight).
+    static func linear(_ x: Rows, _ weight: Weight) -> Term { linear(x, weight.view) }
+    static func linear(_ x: Rows, _ weight: Weight.View) -> Term { Term(x, weight, isTransposed: true) }
     /// x·w, `w` of shape depth × outputs.
-    static func plain(_ x: Rows, _ weight: Weight) -> Term { Term(x: x, weight: weight, isTransposed: false) }
+    static func plain(_ x: Rows, _ weight: Weight) -> Term { plain(x, weight.view) }
+    static func plain(_ x: Rows, _ weight: Weight.View) -> Term { Term(x, weight, isTransposed: false) }
   }
 
   /// Columns of an output that become a sum of products, and what is done with them while they are warm.
@@ -30,61 +37,93 @@ final class Compute: @unchecked Sendable {
     var finish: (@Sendable (_ columns: Range<Int>, _ worker: Int) -> Void)?
   }
 
+  /// Some columns of a product.
+  private struct Task: Sendable {
+    let product: Int
+    let terms: Range<Int>
+    let output: Rows
+    let columns: Range<Int>
+    let accumulates: Bool
+    let finishes: Bool
+  }
+
   /// The workers.
   let pool: WorkerPool
-  private let scratch: [Activations]
+  /// Scratch of the kernels, a part for each worker.
+  private let scratch: OwnedRows
+  private let scratchRows: Rows
 
   init(pool: WorkerPool) {
     self.pool = pool
-    scratch = (0..<pool.count).map { _ in Activations() }
+    scratch = OwnedRows(pool.count, lmoe_gemm_scratch(Self.deepest))
+    scratchRows = scratch.rows
   }
 
-  /// Scratch of a worker, valid until it asks again.
-  func scratch(_ worker: Int, floats: Int) -> Rows { scratch[worker].rows(1, floats) }
+  /// No sum is longer.
+  private static let deepest = 1 << 24
 
   /// Computes all products, which must not overlap in what they write.
   func run(_ products: [Product]) {
     let columns = products.reduce(0) { $0 + $1.output.width }
     guard let rows = products.first?.output.count, rows > 0, columns > 0 else { return }
     let step = Self.step(rows: rows, columns: columns, workers: pool.count)
-    var tasks: [(product: Int, columns: Range<Int>)] = []
+    var terms: [Term] = []
+    var tasks: [Task] = []
     for (index, product) in products.enumerated() {
+      let range = terms.count..<terms.count + product.terms.count
+      terms += product.terms
       for start in stride(from: 0, to: product.output.width, by: step) {
-        tasks.append((index, start..<min(start + step, product.output.width)))
+        tasks.append(
+          Task(
+            product: index, terms: range, output: product.output,
+            columns: start..<min(start + step, product.output.width), accumulates: product.accumulates,
+            finishes: product.finish != nil))
       }
     }
-    let work = tasks
+    let (work, factors) = (tasks, terms)
     pool.run(items: work.count) { [self] item, worker in
       let task = work[item]
-      compute(products[task.product], task.columns, worker)
+      unsafe factors.withUnsafeBufferPointer { factors in
+        unsafe multiply(
+          UnsafeBufferPointer(rebasing: factors[task.terms]), task.output, task.columns,
+          accumulates: task.accumulates, worker)
+      }
+      if task.finishes { products[task.product].finish?(task.columns, worker) }
     }
   }
 
-  /// Computes a product in the calling worker.
+  /// Computes columns of a product in the calling worker.
   func compute(_ product: Product, _ columns: Range<Int>, _ worker: Int) {
-    let depth = product.terms.reduce(0) { $0 + Self.depth($1) }
-    let memory = scratch(worker, floats: lmoe_gemm_scratch(depth))
-    let terms = unsafe product.terms.map { term in
-      unsafe lmoe_term(
-        x: term.x.base, x_stride: term.x.stride, weight: term.weight.base, weight_stride: term.weight.columns,
-        kind: term.weight.kind.code, is_transposed: term.isTransposed ? 1 : 0, depth: Self.depth(term))
-    }
-    unsafe terms.withUnsafeBufferPointer { terms in
-      unsafe lmoe_gemm(
-        product.output.count, terms.baseAddress, terms.count, columns.lowerBound, columns.upperBound,
-        product.output.base, product.output.stride, product.accumulates ? 1 : 0, memory.base)
+    unsafe product.terms.withUnsafeBufferPointer { terms in
+      unsafe multiply(terms, product.output, columns, accumulates: product.accumulates, worker)
     }
     product.finish?(columns, worker)
   }
 
-  private static func depth(_ term: Term) -> Int {
-    term.isTransposed ? term.weight.columns : term.weight.rows
+  /// Computes all columns of a product of one term in the calling worker.
+  func compute(_ term: Term, into output: Rows, _ worker: Int) {
+    unsafe withUnsafePointer(to: term) { term in
+      unsafe multiply(
+        UnsafeBufferPointer(start: term, count: 1), output, 0..<output.width, accumulates: false, worker)
+    }
   }
 
-  /// Columns of a task: enough tasks to even out the workers, each wide enough to pay.
+  @unsafe private func multiply(
+    _ terms: UnsafeBufferPointer<Term>, _ output: Rows, _ columns: Range<Int>, accumulates: Bool,
+    _ worker: Int
+  ) {
+    unsafe UnsafeRawBufferPointer(terms).withMemoryRebound(to: lmoe_term.self) { terms in
+      unsafe lmoe_gemm(
+        output.count, terms.baseAddress, terms.count, columns.lowerBound, columns.upperBound, output.base,
+        output.stride, accumulates ? 1 : 0, scratchRows.row(worker))
+    }
+  }
+
+  /// Columns of a task: wide enough to pay, for every new place in memory is a stop; but a worker that loses its
+  /// core must not keep the others waiting for long.
   private static func step(rows: Int, columns: Int, workers: Int) -> Int {
-    let share = columns / (workers * (rows > 8 ? 6 : 4))
-    let unit = rows > 8 ? 32 : 16
-    return max(unit, share / unit * unit)
+    rows > 8
+      ? min(max(32, columns / (workers * 3) / 32 * 32), 1024)
+      : min(max(16, columns / (workers * 2) / 16 * 16), 2048)
   }
 }

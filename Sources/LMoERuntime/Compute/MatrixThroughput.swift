@@ -26,6 +26,6 @@ public enum MatrixThroughput {
       compute.run([product])
       best = min(best, Double(monotonicNanoseconds() - start) * 1e-9)
     }
-    return withExtendedLifetime((x, y)) { 2 * Double(rows * width * width) / best }
+    return withExtendedLifetime((x, y, weight)) { 2 * Double(rows * width * width) / best }
   }
 }

@@ -33,6 +33,14 @@ import LMoEFormat
     }
   }
 
+  /// The same without a reference to the memory: whoever makes one keeps the weight.
+  @safe struct View: @unchecked Sendable {
+    @unsafe let base: UnsafeRawPointer
+    let kind: Kind
+    let rows: Int
+    let columns: Int
+  }
+
   /// How its numbers are stored.
   let kind: Kind
   /// Rows; 1 for a vector.
@@ -54,6 +62,9 @@ import LMoEFormat
     fill(owned.rows)
     return unsafe Weight(owned.rows.base, kind: .f32, rows: rows, columns: columns, owner: owned)
   }
+
+  /// The weight without a reference.
+  var view: View { unsafe View(base: base, kind: kind, rows: rows, columns: columns) }
 
   /// The number of elements.
   var count: Int { rows * columns }

@@ -110,7 +110,7 @@ public final class Generator {
       var next: [Int] = Array(repeating: 0, count: active.count)
       try model.forward(segments, recorder: recorder) { output in
         next[output.segment] = active[output.segment].sampler.next(
-          output.logits.array, after: active[output.segment].tokens)
+          output.logits, after: active[output.segment].tokens)
       }
       let seconds = Double(monotonicNanoseconds() - start) * 1e-9
       if isFirst { measurement.promptSeconds += seconds } else { measurement.seconds += seconds }

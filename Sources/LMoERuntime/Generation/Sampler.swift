@@ -52,6 +52,12 @@ public struct Sampler: Sendable {
   /// - Parameters:
   ///   - logits: One for each token of the vocabulary.
   ///   - text: The tokens so far, which the repetition penalty is about.
+  public mutating func next(_ logits: Logits, after text: [Int]) -> Int {
+    if options.temperature <= 0, options.repetitionPenalty == 1 { return logits.argmax }
+    return next(logits.array, after: text)
+  }
+
+  /// The same of logits in an array.
   public mutating func next(_ logits: [Float], after text: [Int]) -> Int {
     var logits = logits
     if options.repetitionPenalty != 1 { penalise(&logits, text) }

@@ -59,8 +59,20 @@ struct Attention: Sendable {
 
   /// Some query rows of one text, and some of the query heads of one key head.
   private struct Task: Sendable {
-    let rows: Range<Int>
-    let heads: Range<Int>
+    /// The queries, as rows of one head each.
+    let queries: Rows
+    /// Where their results go.
+    let output: Rows
+    /// The position of the first query.
+    let position: Int
+    /// How many positions further each next row is: 0 for heads of one token.
+    let step: Int
+    /// The first position that is looked at, and how many there are.
+    let start: Int
+    let count: Int
+    /// The keys and values of those.
+    let keys: Weight.View
+    let values: Weight.View
   }
 
   /// Rows of queries that one worker takes at a time.
@@ -72,48 +84,57 @@ struct Attention: Sendable {
     let workers = pass.compute.pool.count
     let isSmall = pass.pieces.count * keyValueHeads < 4 * workers && keyValueHeads % workers != 0
     var tasks: [Task] = []
+    var largest = 0
     for piece in pass.pieces {
       for start in stride(from: piece.lowerBound, to: piece.upperBound, by: Self.blockRows) {
         let rows = start..<min(start + Self.blockRows, piece.upperBound)
         let step = rows.count == 1 && !isSmall ? group : 1
         for head in stride(from: 0, to: heads, by: step) {
-          tasks.append(Task(rows: rows, heads: head..<head + step))
+          let task = task(q, output, rows, heads: head..<head + step, pass.places[rows.lowerBound])
+          largest = max(largest, task.queries.count * task.count)
+          tasks.append(task)
         }
       }
     }
-    let work = tasks
-    pass.compute.pool.run(items: work.count) { item, worker in
-      attend(q, into: output, work[item], pass, worker)
+    let scores = pass.workspace.scores.rows(workers, largest)
+    let (work, compute, window) = (tasks, pass.compute, window)
+    compute.pool.run(items: work.count) { item, worker in
+      Self.attend(work[item], window, scores[worker..<worker + 1], compute, worker)
     }
   }
 
-  private func attend(_ q: Rows, into output: Rows, _ task: Task, _ pass: Pass, _ worker: Int) {
-    let first = pass.places[task.rows.lowerBound]
-    let end = first.position + task.rows.count
+  private func task(
+    _ q: Rows, _ output: Rows, _ rows: Range<Int>, heads range: Range<Int>, _ first: Pass.Place
+  ) -> Task {
+    let end = first.position + rows.count
     let start = window.map { max(0, first.position - $0 + 1) } ?? 0
-    let keyHead = task.heads.lowerBound * keyValueHeads / heads
-    let keys = first.cache.keys(layer: layer, head: keyHead, start..<end)
-    let values = first.cache.values(layer: layer, head: keyHead, start..<end)
+    let keyHead = range.lowerBound * keyValueHeads / heads
     // One row of several heads is as many rows of one head.
-    let rowCount = task.rows.count * task.heads.count
-    func view(_ rows: Rows) -> Rows {
+    func view(_ all: Rows) -> Rows {
       unsafe Rows(
-        base: rows.row(task.rows.lowerBound) + task.heads.lowerBound * headDimension, count: rowCount,
-        width: headDimension, stride: task.heads.count > 1 ? headDimension : rows.stride)
+        base: all.row(rows.lowerBound) + range.lowerBound * headDimension, count: rows.count * range.count,
+        width: headDimension, stride: range.count > 1 ? headDimension : all.stride)
     }
-    let scores = pass.workspace.scores[worker].rows(rowCount, end - start)
-    pass.compute.compute(
-      Compute.Product(terms: [.linear(view(q), keys)], output: scores), 0..<scores.width, worker)
-    for index in 0..<rowCount {
-      let position = task.heads.count > 1 ? first.position : first.position + index
-      let low = (window.map { max(0, position - $0 + 1) } ?? 0) - start
-      let high = position + 1 - start
+    return Task(
+      queries: view(q), output: view(output), position: first.position, step: range.count > 1 ? 0 : 1,
+      start: start, count: end - start, keys: first.cache.keys(layer: layer, head: keyHead, start..<end),
+      values: first.cache.values(layer: layer, head: keyHead, start..<end))
+  }
+
+  private static func attend(
+    _ task: Task, _ window: Int?, _ scratch: Rows, _ compute: Compute, _ worker: Int
+  ) {
+    let scores = unsafe Rows(base: scratch.base, count: task.queries.count, width: task.count)
+    compute.compute(.linear(task.queries, task.keys), into: scores, worker)
+    for index in 0..<scores.count {
+      let position = task.position + index * task.step
+      let low = (window.map { max(0, position - $0 + 1) } ?? 0) - task.start
+      let high = position + 1 - task.start
       let row = unsafe scores.row(index)
       _ = unsafe lmoe_softmax(row + low, high - low)
       unsafe row.update(repeating: 0, count: low)
       unsafe (row + high).update(repeating: 0, count: scores.width - high)
     }
-    pass.compute.compute(
-      Compute.Product(terms: [.plain(scores, values)], output: view(output)), 0..<headDimension, worker)
+    compute.compute(.plain(scores, task.values), into: task.output, worker)
   }
 }

@@ -47,22 +47,24 @@ struct Linear: Sendable {
       weights.append(
         call.linear.experts == nil ? nil : pass.weights(for: call.linear, input: x, place: index))
     }
-    // U = x·Āᵀ, scaled by g·s while it is warm: [T, R].
+    // U = x·Āᵀ, scaled by g·s: [T, R].
     var down: [Compute.Product] = []
+    var scaled: [(experts: StackedExperts, u: Rows, weights: Rows)] = []
     var up: [[Compute.Term]] = Array(repeating: [], count: calls.count)
     for (index, call) in calls.enumerated() {
       guard let experts = call.linear.experts, let weights = weights[index] else { continue }
       let u = pass.workspace.ranks[index].rows(x.count, experts.down.rows)
-      for run in experts.activeRuns(weights) {
-        down.append(
-          Compute.Product(terms: [.linear(x, experts.down[run])], output: u.columns(run)) { columns, _ in
-            let columns = columns.lowerBound + run.lowerBound..<columns.upperBound + run.lowerBound
-            experts.scale(u, columns: columns, by: weights)
-          })
+      let runs = experts.activeRuns(weights)
+      for run in runs {
+        down.append(Compute.Product(terms: [.linear(x, experts.down[run])], output: u.columns(run)))
         up[index].append(.plain(u.columns(run), experts.up[run]))
       }
+      if !runs.isEmpty { scaled.append((experts, u, weights)) }
     }
     pass.compute.run(down)
+    for (experts, u, weights) in scaled {
+      pass.forEachRow(u.count, width: u.width) { rows in experts.scale(u[rows], by: weights[rows]) }
+    }
     pass.compute.run(
       calls.indices.map { index in
         product(calls[index], x, up[index], weights[index], index, pass)
@@ -76,10 +78,10 @@ struct Linear: Sendable {
     let linear = call.linear
     let base = Compute.Term.linear(x, linear.weight)
     guard linear.overlay != nil || linear.experts?.rescales == true else {
-      return Compute.Product(terms: [base] + up, output: call.output, accumulates: call.accumulates) {
-        columns, _ in
-        linear.addBias(call.output, columns)
-      }
+      var product = Compute.Product(
+        terms: [base] + up, output: call.output, accumulates: call.accumulates)
+      if linear.bias != nil { product.finish = { columns, _ in linear.addBias(call.output, columns) } }
+      return product
     }
     // What the base computes is changed by itself before the experts' part is added.
     let output =

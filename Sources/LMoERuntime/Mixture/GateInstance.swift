@@ -47,8 +47,7 @@ struct GateInstance: Sendable {
   func weigh(_ input: Rows, into weights: Rows, in pass: Pass) {
     let scores = pass.workspace.gateScores.rows(input.count, max(1, routed.count))
     if let rows, !routed.isEmpty {
-      pass.compute.compute(
-        Compute.Product(terms: [.linear(input, rows)], output: scores), 0..<routed.count, 0)
+      pass.compute.compute(.linear(input, rows), into: scores, 0)
     }
     for row in 0..<input.count {
       weigh(input[row..<row + 1], scores[row..<row + 1], into: weights[row..<row + 1])

@@ -25,20 +25,17 @@ struct StackedExperts: Sendable {
   /// Whether an expert rescales what the base computes.
   var rescales: Bool { slots.contains { $0.rescaling != nil } }
 
-  /// Multiplies columns of U = x·Āᵀ [T, R] with g·s of the expert they belong to.
+  /// Multiplies U = x·Āᵀ [T, R] with g·s of the expert that each column belongs to.
   ///
   /// - Parameters:
-  ///   - u: All of U.
-  ///   - columns: Those that are done.
-  ///   - weights: The gate's weights [T, experts].
-  func scale(_ u: Rows, columns: Range<Int>, by weights: Rows) {
+  ///   - u: Rows of U.
+  ///   - weights: The gate's weights for these rows [T, experts].
+  func scale(_ u: Rows, by weights: Rows) {
     for slot in slots {
-      let part = slot.ranks.clamped(to: columns)
-      guard !part.isEmpty else { continue }
       for row in 0..<u.count {
         let factor = weights[row, slot.expert] * slot.scaling
         let values = unsafe u.row(row)
-        for rank in part { unsafe values[rank] *= factor }
+        for rank in slot.ranks { unsafe values[rank] *= factor }
       }
     }
   }

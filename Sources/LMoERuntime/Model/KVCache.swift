@@ -54,19 +54,18 @@ public final class KVCache {
   }
 
   /// The keys of one head at `positions`: positions × width.
-  func keys(layer: Int, head: Int, _ positions: Range<Int>) -> Weight {
+  func keys(layer: Int, head: Int, _ positions: Range<Int>) -> Weight.View {
     view(keys[layer], head, positions)
   }
 
   /// The values of one head at `positions`: positions × width.
-  func values(layer: Int, head: Int, _ positions: Range<Int>) -> Weight {
+  func values(layer: Int, head: Int, _ positions: Range<Int>) -> Weight.View {
     view(values[layer], head, positions)
   }
 
-  private func view(_ buffer: RawBuffer, _ head: Int, _ positions: Range<Int>) -> Weight {
-    unsafe Weight(
-      place(buffer, head, positions.lowerBound), kind: kind, rows: positions.count, columns: width,
-      owner: buffer)
+  private func view(_ buffer: RawBuffer, _ head: Int, _ positions: Range<Int>) -> Weight.View {
+    unsafe Weight.View(
+      base: place(buffer, head, positions.lowerBound), kind: kind, rows: positions.count, columns: width)
   }
 
   @unsafe private func place(_ buffer: RawBuffer, _ head: Int, _ position: Int) -> UnsafeMutableRawPointer {

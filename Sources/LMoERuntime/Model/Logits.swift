@@ -17,9 +17,28 @@ public struct Logits: Sendable {
 
   /// The index of the largest value; of equal ones, the first.
   public var argmax: Int {
-    var best = 0
-    for index in 1..<max(1, count) where rows[0, index] > rows[0, best] { best = index }
-    return best
+    // The largest of each block first: that needs no indices.
+    var (largest, block) = (-Float.infinity, 0..<count)
+    for start in stride(from: 0, to: count, by: Self.blockCount) {
+      let values = start..<min(start + Self.blockCount, count)
+      let candidate = maximum(of: values)
+      if candidate > largest { (largest, block) = (candidate, values) }
+    }
+    return block.first { rows[0, $0] == largest } ?? 0
+  }
+
+  private static let blockCount = 1024
+
+  private func maximum(of range: Range<Int>) -> Float {
+    typealias Vector = SIMD16<Float>
+    var lanes = Vector(repeating: -.infinity)
+    var index = range.lowerBound
+    while index + Vector.scalarCount <= range.upperBound {
+      let values = unsafe UnsafeRawPointer(rows.base + index).loadUnaligned(as: Vector.self)
+      lanes.replace(with: values, where: values .> lanes)
+      index += Vector.scalarCount
+    }
+    return (index..<range.upperBound).reduce(lanes.max()) { max($0, rows[0, $1]) }
   }
 
   /// log Σ exp(value).

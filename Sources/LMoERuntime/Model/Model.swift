@@ -54,7 +54,7 @@ public final class Model {
     gate = try mixture.gate?.global(inputs: base.description.model.hiddenSize)
     rotary = Rotary(base.description.model)
     self.compute = compute
-    workspace = Workspace(workers: base.pool.count)
+    workspace = Workspace()
   }
 
   /// Keys and values for one text.

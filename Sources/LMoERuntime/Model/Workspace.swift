@@ -20,8 +20,6 @@ final class Workspace {
   let gateScores = Activations()
   let layerWeights = Activations()
   let moduleWeights = [Activations(), Activations(), Activations()]
-  /// Attention scores, for each worker.
-  let scores: [Activations]
-
-  init(workers: Int) { scores = (0..<workers).map { _ in Activations() } }
+  /// Attention scores: a row for each worker.
+  let scores = Activations()
 }
