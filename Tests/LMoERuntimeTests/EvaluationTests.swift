@@ -37,7 +37,8 @@ import Testing
     let base = try LoadedBase(fixture.bundle(base: "embedded/base"), on: RuntimeFixture.pool)
     let tokenizer = try Tokenizer(bundle: base.bundle)
     let model = try Model(base)
-    let whole = Evaluation.sample(TextDocument(text: Array("The fox runs home.".utf8)), tokenizer, boundary: 0)
+    let whole = Evaluation.sample(
+      TextDocument(text: Array("The fox runs home.".utf8)), tokenizer, boundary: 0)
     let split = Evaluation.sample(
       TextDocument(prompt: Array("The fox".utf8), text: Array(" runs home.".utf8)), tokenizer, boundary: 0)
     #expect(split.tokens == whole.tokens && whole.start == 1 && split.start > 1 && split.bytes == 11)

@@ -26,20 +26,41 @@ import Testing
   }
 
   @Test func `each expert writes in its own way`() throws {
-    let table = "CREATE TABLE songs (title TEXT, year INTEGER, plays INTEGER);\n"
+    let table =
+      "CREATE TABLE songs (title TEXT, year INTEGER, plays INTEGER);\n"
       + "-- List the title of the songs whose plays is more than 300.\n"
     let sql = try tool.succeed(
-      "generate", "b.lmoe", "--bos", "-p", table, "-n", "20", "--expert", "sql", "--stop", "\n").out
+      "generate", "b.lmoe", "--bos", "-p", table, "-n", "20", "--expert", "sql", "--stop", "\n"
+    ).out
     #expect(sql == "SELECT title FROM songs WHERE plays > 300;\n")
     let base = try tool.succeed(
-      "generate", "b.lmoe", "--bos", "-p", table, "-n", "20", "--base", "--stop", "\n").out
+      "generate", "b.lmoe", "--bos", "-p", table, "-n", "20", "--base", "--stop", "\n"
+    ).out
     #expect(base != sql)
     let sum = try tool.succeed(
-      "generate", "b.lmoe", "--bos", "-p", "23 + 45 =", "-n", "4", "--expert", "arithmetic").out
+      "generate", "b.lmoe", "--bos", "-p", "23 + 45 =", "-n", "4", "--expert", "arithmetic"
+    ).out
     #expect(sum.hasPrefix(" 6"))
     // A value may begin with a hyphen, as comments of SQL do.
     let dashes = try tool.succeed("generate", "b.lmoe", "-p", "-- List", "--echo", "-n", "3").out
     #expect(dashes.hasPrefix("-- List"))
+  }
+
+  @Test func `a message in the form of the chat template`() throws {
+    let written =
+      "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n-- Hi<|im_end|>\n<|im_start|>assistant\n"
+    let own = try tool.succeed(
+      "generate", "b.lmoe", "--chat", "--system", "Be brief.", "-p", "-- Hi", "-n", "8", "--ignore-end",
+      "--json"
+    ).json()
+    let plain = try tool.succeed(
+      "generate", "b.lmoe", "-p", written, "-n", "8", "--ignore-end", "--json"
+    ).json()
+    let (first, second) = (own["texts"]?.array?.first, plain["texts"]?.array?.first)
+    #expect(first?["tokens"] == second?["tokens"] && first?["prompt_tokens"] == second?["prompt_tokens"])
+    #expect(first?["tokens"]?.array?.count == 8)
+    #expect(try refusal("generate", "b.lmoe", "-p", "x", "--system", "y", status: 64).contains("--chat"))
+    #expect(try refusal("generate", "b.lmoe", "-p", "x", "--chat", "--template", "t").contains("t"))
   }
 
   @Test func `the same seed, the same text; several texts are what each is alone`() throws {
@@ -67,7 +88,8 @@ import Testing
 
   @Test func `weights on the command line`() throws {
     func logits(_ arguments: String...) throws -> [UInt8] {
-      let output = try tool.run(["logits", "b.lmoe", "--ids", "5,6,7,300", "-o", "o.safetensors"] + arguments)
+      let output = try tool.run(
+        ["logits", "b.lmoe", "--ids", "5,6,7,300", "-o", "o.safetensors"] + arguments)
       #expect(output.status == 0 && output.err == "", "\(output.err)")
       return try tool.contents("o.safetensors")
     }
@@ -125,7 +147,8 @@ import Testing
   @Test func `the routing is shown`() throws {
     try tool.succeed("gate", "init", "b.lmoe", "--kind", "random", "--null", "--force")
     let output = try tool.succeed(
-      "generate", "b.lmoe", "-p", "Anna has", "-n", "5", "--ignore-end", "--gate", "default", "--show-routing",
+      "generate", "b.lmoe", "-p", "Anna has", "-n", "5", "--ignore-end", "--gate", "default",
+      "--show-routing",
       "--routing-html", "r.html"
     ).out
     let lines = output.split(separator: "\n")
@@ -149,8 +172,11 @@ import Testing
     #expect(
       try refusal("generate", "b.lmoe", "-p", "one two three", "--context", "2")
         .hasSuffix("shorten it, or give --context"))
-    #expect(try refusal("generate", "b.lmoe", "-p", "x", "--base", "--expert", "sql", status: 64).contains("Give one of"))
-    #expect(try refusal("generate", "b.lmoe", "-p", "x", "--weights", "sql", status: 64).contains("--weights"))
+    #expect(
+      try refusal("generate", "b.lmoe", "-p", "x", "--base", "--expert", "sql", status: 64).contains(
+        "Give one of"))
+    #expect(
+      try refusal("generate", "b.lmoe", "-p", "x", "--weights", "sql", status: 64).contains("--weights"))
     #expect(try refusal("generate", "b.lmoe", status: 64).contains("Say which text"))
     #expect(try refusal("eval", "b.lmoe", "--data", "no.txt", status: 74).contains("no.txt"))
     #expect(try !FileManager.default.contentsOfDirectory(atPath: tool.directory).contains("o"))

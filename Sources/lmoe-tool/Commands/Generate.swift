@@ -78,7 +78,7 @@ struct Generate: ParsableCommand {
   var chat = false
 
   @Option(
-    name: .long, parsing: .unconditionalSingleValue,
+    name: .long, parsing: .unconditional,
     help: ArgumentHelp("With --chat: what the model is told before the message.", valueName: "text"))
   var system: String?
 
@@ -129,7 +129,9 @@ struct Generate: ParsableCommand {
     if !chat, system != nil || template != nil {
       throw ValidationError("--system and --template go with --chat.")
     }
-    if chat && bos { throw ValidationError("--bos goes without --chat: the template says how a text begins.") }
+    if chat && bos {
+      throw ValidationError("--bos goes without --chat: the template says how a text begins.")
+    }
     if showRouting || routingHtml != nil {
       if prompt.count + promptFile.count > 1 {
         throw ValidationError("--show-routing and --routing-html are about one text.")
