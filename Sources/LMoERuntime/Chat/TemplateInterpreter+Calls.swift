@@ -19,8 +19,10 @@ extension TemplateInterpreter {
   func wrongArguments(_ name: String, _ inputs: TemplateInputs, takes expected: String) -> TemplateError {
     failure(
       .invalidArguments, name, expected: expected,
-      found: (inputs.positional.map(\.typeName) + inputs.keywords.map { "\($0.name)=" })
-        .prefix(8).joined(separator: ", "))
+      found: inputs.count == 0
+        ? "nothing"
+        : (inputs.positional.map(\.typeName) + inputs.keywords.map { "\($0.name)=" })
+          .prefix(8).joined(separator: ", "))
   }
 
   private func call(_ name: String, _ inputs: TemplateInputs) throws(TemplateError) -> TemplateValue {
