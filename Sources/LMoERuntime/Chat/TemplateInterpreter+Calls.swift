@@ -86,6 +86,7 @@ extension TemplateInterpreter {
     var result = TemplateDictionary()
     if let first = inputs.positional.first {
       if case .dictionary(let members) = first {
+        try spend(elements: members.count)
         result = members
       } else {
         for pair in try iterated(first, by: name) {
