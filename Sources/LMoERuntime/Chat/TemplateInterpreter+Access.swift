@@ -37,7 +37,7 @@ extension TemplateInterpreter {
     case .undefined(let variable):
       throw failure(.undefined, variable, expected: "asked for \"\(key.text)\"")
     case .dictionary(let dictionary):
-      if key.depth < 5, let value = dictionary.value(of: key) { return value }
+      if try isKey(key), let value = dictionary.value(of: key) { return value }
     case .list(let elements), .tuple(let elements), .sequence(.range, let elements):
       if let place = key.wholeNumber.flatMap({ Self.place($0, in: elements.values.count) }) {
         return elements.values[place]
@@ -52,7 +52,7 @@ extension TemplateInterpreter {
     default: break
     }
     if case .string(let name) = key { return try attribute(name, of: owner) }
-    return .undefined("item \(key.depth < 5 ? key.text : "?")")
+    return .undefined("item \(key.wholeNumber.map(String.init) ?? "?")")
   }
 
   private static func place(_ index: Int, in count: Int) -> Int? {

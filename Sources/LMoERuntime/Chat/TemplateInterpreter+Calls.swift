@@ -19,8 +19,10 @@ extension TemplateInterpreter {
   func wrongArguments(_ name: String, _ inputs: TemplateInputs, takes expected: String) -> TemplateError {
     failure(
       .invalidArguments, name, expected: expected,
-      found: (inputs.positional.map(\.typeName) + inputs.keywords.map { "\($0.name)=" })
-        .prefix(8).joined(separator: ", "))
+      found: inputs.count == 0
+        ? "nothing"
+        : (inputs.positional.map(\.typeName) + inputs.keywords.map { "\($0.name)=" })
+          .prefix(8).joined(separator: ", "))
   }
 
   private func call(_ name: String, _ inputs: TemplateInputs) throws(TemplateError) -> TemplateValue {
@@ -84,6 +86,7 @@ extension TemplateInterpreter {
     var result = TemplateDictionary()
     if let first = inputs.positional.first {
       if case .dictionary(let members) = first {
+        try spend(elements: members.count)
         result = members
       } else {
         for pair in try iterated(first, by: name) {

@@ -127,7 +127,7 @@ extension TemplateInterpreter {
   func set(
     _ key: TemplateValue, _ value: TemplateValue, in dictionary: inout TemplateDictionary
   ) throws(TemplateError) {
-    guard key.depth < 5, dictionary.set(key, value) else {
+    guard try isKey(key), dictionary.set(key, value) else {
       throw mismatch("a key of a dictionary", "a text, a number or none", key)
     }
     if dictionary.depth > TemplateParser.maximumDepth {

@@ -19,28 +19,28 @@ extension TemplateInterpreter {
     _ name: String, _ value: TemplateValue, _ inputs: inout TemplateInputs
   ) throws(TemplateError) -> TemplateValue? {
     switch name {
-    case "upper", "lower", "capitalize": return try string(value.text.recased(name))
-    case "string", "safe": return try string(value.text)
+    case "upper", "lower", "capitalize": return try string(try text(of: value).recased(name))
+    case "string", "safe": return try string(try text(of: value))
     case "trim":
       let characters = try optionalText(inputs.next("chars"), name)
-      let text = value.text
+      let text = try text(of: value)
       try spend(bytes: text.utf8.count)
       return .string(text.stripped(of: characters))
-    case "title": return try string(Self.titled(value.text))
+    case "title": return try string(Self.titled(try text(of: value)))
     case "replace":
       let old = try requiredText(inputs.next("old"), name)
       let new = try requiredText(inputs.next("new"), name)
       let count = inputs.next("count")
-      if case .some(.none) = count { return try replaced(value.text, old, new, -1) }
-      return try replaced(value.text, old, new, try wholeNumber(count, name) ?? -1)
+      if case .some(.none) = count { return try replaced(try text(of: value), old, new, -1) }
+      return try replaced(try text(of: value), old, new, try wholeNumber(count, name) ?? -1)
     case "escape", "e", "forceescape":
-      var text = value.text
+      var text = try text(of: value)
       for (mark, entity) in [
         ("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("'", "&#39;"), ("\"", "&#34;"),
       ] { text = try replaced(text, mark, entity, -1).text }
       return .string(text)
-    case "indent": return try indented(value.text, &inputs)
-    case "wordcount": return .integer(value.text.split(by: nil, at: .max, fromEnd: false).count)
+    case "indent": return try indented(try text(of: value), &inputs)
+    case "wordcount": return .integer(try text(of: value).split(by: nil, at: .max, fromEnd: false).count)
     default: return nil
     }
   }

@@ -36,7 +36,7 @@ extension TemplateInterpreter {
     case "get":
       guard let key = inputs.next("key") else { throw wrongArguments("get", inputs, takes: "a key") }
       let standard = inputs.next("default") ?? .none
-      return key.depth < 5 ? dictionary.value(of: key) ?? standard : standard
+      return try isKey(key) ? dictionary.value(of: key) ?? standard : standard
     case "items": return .sequence(.items, try pairs(dictionary))
     case "keys": return .sequence(.keys, try elements(dictionary.members.map(\.key)))
     case "values": return .sequence(.values, try elements(dictionary.members.map(\.value)))

@@ -185,7 +185,7 @@ extension TemplateInterpreter {
       try spend(bytes: text.utf8.count + part.utf8.count)
       return ByteSearch(part).first(in: Array(text.utf8), from: 0) != nil
     case .dictionary(let dictionary):
-      guard value.depth < 5 else { throw mismatch("in", "a key", value) }
+      guard try isKey(value) else { throw mismatch("in", "a key", value) }
       return dictionary.value(of: value) != nil
     default:
       for element in try iterated(container, by: "in") where try areEqual(element, value) { return true }

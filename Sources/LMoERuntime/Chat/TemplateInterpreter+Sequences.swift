@@ -104,7 +104,8 @@ extension TemplateInterpreter {
     case "unique":
       var seen = TemplateDictionary()
       var chosen: [TemplateValue] = []
-      for (key, element) in keyed where key.depth > 4 || seen.value(of: key) == nil {
+      for (key, element) in keyed {
+        if try isKey(key), seen.value(of: key) != nil { continue }
         try set(key, .none, in: &seen)
         chosen.append(element)
       }

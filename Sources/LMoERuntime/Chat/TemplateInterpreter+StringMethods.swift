@@ -12,6 +12,7 @@ extension TemplateInterpreter {
     case "upper", "lower", "title", "capitalize":
       return try string(text.recased(name))
     case "split", "rsplit":
+      try spend(elements: text.utf8.count / 4)
       let separator = try optionalText(inputs.next("sep"), name)
       let limit = try wholeNumber(inputs.next("maxsplit"), name) ?? -1
       if separator?.isEmpty == true {
@@ -133,6 +134,7 @@ extension TemplateInterpreter {
     var parts: [String]
     if old.isEmpty {
       // Between all characters.
+      try spend(elements: text.utf8.count)
       let scalars = Array(text.unicodeScalars)
       let cuts = min(limit, scalars.count + 1)
       guard cuts > 0 else { return .string(text) }

@@ -37,8 +37,8 @@ extension TemplateInterpreter {
       case .undefined, .macro, .function, .method: return true
       default: return false
       }
-    case "lower": return value.text.isOfKind("islower")
-    case "upper": return value.text.isOfKind("isupper")
+    case "lower": return try text(of: value).isOfKind("islower")
+    case "upper": return try text(of: value).isOfKind("isupper")
     case "odd", "even":
       guard let number = value.wholeNumber else { throw mismatch(name, "a whole number", value) }
       return (number % 2 == 0) == (name == "even")

@@ -74,6 +74,22 @@ final class TemplateInterpreter {
     return .string(text)
   }
 
+  /// What a value is as text.
+  func text(of value: TemplateValue) throws(TemplateError) -> String {
+    let text = value.text
+    try spend(bytes: text.utf8.count)
+    return text
+  }
+
+  /// Accounts for a look into a dictionary; false for a key that is none.
+  func isKey(_ value: TemplateValue) throws(TemplateError) -> Bool {
+    var parts = [value]
+    if case .tuple(let elements) = value { parts = elements.values }
+    try spend(elements: parts.count)
+    for case .string(let text) in parts { try spend(bytes: text.utf8.count) }
+    return value.depth < 2
+  }
+
   func list(_ values: [TemplateValue]) throws(TemplateError) -> TemplateValue {
     .list(try elements(values))
   }
