@@ -108,7 +108,7 @@ import class LMoEFormat.Bundle
       for rows in [0..<count, 0..<1, 3..<7] {
         let y = OwnedRows(rows.count, linear.outputs)
         let pass = Pass(
-          compute: compute, workspace: Workspace(workers: base.pool.count),
+          compute: compute, workspace: Workspace(),
           rotary: Rotary(base.description.model), places: [], pieces: [], angles: y.rows, recorder: nil)
         defer { withExtendedLifetime((x, y)) {} }
         Linear.forward([Linear.Call(linear: linear, output: y.rows)], x.rows[rows], in: pass)
