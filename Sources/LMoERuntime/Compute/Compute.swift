@@ -6,7 +6,9 @@ import LMoECore
 /// What workers read has no references, for several cores that count one reference wait for each other longer
 /// than a small product takes. Whoever asks for a product keeps its weights and rows.
 final class Compute: @unchecked Sendable {
-  /// One term of a sum: x·wᵀ, or x·w. A view of both.
+  /// One term of a sum: x·wᵀ, or x·w.
+  ///
+  /// A view of both.
   @safe struct Term: @unchecked Sendable {
     @unsafe fileprivate let kernel: lmoe_term
 
