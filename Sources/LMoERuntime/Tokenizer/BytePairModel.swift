@@ -35,13 +35,10 @@ struct BytePairModel: Sendable {
       for byte in UInt8.min ... .max {
         let hex = String(byte, radix: 16, uppercase: true)
         let token = "<0x\(hex.utf8.count == 1 ? "0" : "")\(hex)>"
-        guard let number = vocabulary.number(of: Array(token.utf8)) else { break }
+        guard let number = vocabulary.number(of: Array(token.utf8)) else {
+          throw TokenizerError(.unknownToken, path: path, place: "model.byte_fallback", name: token)
+        }
         bytes.append(UInt32(number))
-      }
-      guard bytes.count == 256 else {
-        throw TokenizerError(
-          .unknownToken, path: path, place: "model.byte_fallback",
-          name: "<0x\(String(bytes.count, radix: 16, uppercase: true))>")
       }
     }
     byteTokens = options.hasByteFallback ? bytes : nil
