@@ -184,6 +184,19 @@ import Testing
     #expect(try tool.run("generate", "b.lmoe", "-p", "", "-n", "1", "--base").status == 0)
   }
 
+  @Test func `experts that a gate knows nothing of`() throws {
+    try tool.succeed("remove", "b.lmoe", "json")
+    #expect(try tool.run("gate", "init", "b.lmoe", "--kind", "random", "--name", "g").status == 0)
+    let before = try tool.succeed("generate", "b.lmoe", "-p", "Anna has", "-n", "6", "--gate", "g").out
+    let added = try tool.run("add", "b.lmoe", "json=\(Self.embedded)/json")
+    #expect(added.status == 0)
+    let output = try tool.run("generate", "b.lmoe", "-p", "Anna has", "-n", "6", "--gate", "g")
+    #expect(output.status == 0 && output.out == before)
+    #expect(
+      output.err == "Note: b.lmoe: gate/g is unaware of json, which has weight 0; "
+        + "make it anew with \"lmoe-tool gate init\"\n")
+  }
+
   @Test func `a base elsewhere`() throws {
     try tool.succeed("export", "b.lmoe", "--to", "lmoe", "--no-base", "-o", "e.lmoe")
     let output = try tool.run("generate", "e.lmoe", "-p", "x", "-n", "2")

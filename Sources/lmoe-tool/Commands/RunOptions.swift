@@ -57,8 +57,24 @@ struct SelectionOptions: ParsableArguments {
     }
   }
 
-  /// What was asked for; the bundle's own gate if nothing was.
+  /// What was asked for, or the bundle's own gate; says on stderr which experts that gate knows nothing of.
   func selection(in bundle: Bundle) throws -> Selection {
+    let selection = try chosen(in: bundle)
+    if case .gate(let name) = selection, bundle.root.bank("gate/" + name) != nil {
+      let unaware = try bundle.gate(named: name).status.unaware
+      if !unaware.isEmpty {
+        note(
+          bundle.path,
+          [
+            "gate/\(name) is unaware of \(unaware.joined(separator: ", ")), which \(unaware.count == 1 ? "has" : "have") "
+              + "weight 0; make it anew with \"lmoe-tool gate init\""
+          ])
+      }
+    }
+    return selection
+  }
+
+  private func chosen(in bundle: Bundle) throws -> Selection {
     if base { return .base }
     if let expert { return .expert(expert) }
     if let weights { return .weights(weights.experts) }
