@@ -17,6 +17,12 @@ public struct ModuleGroup: Sendable {
     /// Whether B has a bias.
     public let hasBias: Bool
 
+    /// The numbers of linear layers without biases or magnitudes.
+    public init(rank: Int, alpha: Double, scaling: Double) {
+      (self.rank, self.alpha, self.scaling) = (rank, alpha, scaling)
+      (isEmbedding, isDoRA, hasBias) = (false, false, false)
+    }
+
     init(_ module: LoRAModule) {
       (rank, alpha, scaling) = (module.rank, module.alpha, module.scaling)
       (isEmbedding, isDoRA, hasBias) = (module.isEmbedding, module.isDoRA, module.hasBias)

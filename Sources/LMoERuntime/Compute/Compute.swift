@@ -14,7 +14,7 @@ final class Compute: @unchecked Sendable {
 
     private init(_ x: Rows, _ weight: Weight.View, isTransposed: Bool) {
       unsafe kernel = lmoe_term(
-        x: x.base, x_stride: x.stride, weight: weight.base, weight_stride: weight.columns,
+        x: x.base, x_stride: x.stride, weight: weight.base, weight_stride: weight.stride,
         kind: weight.kind.code, is_transposed: isTransposed ? 1 : 0,
         depth: isTransposed ? weight.columns : weight.rows)
     }
@@ -23,8 +23,10 @@ final class Compute: @unchecked Sendable {
     static func linear(_ x: Rows, _ weight: Weight) -> Term { linear(x, weight.view) }
     static func linear(_ x: Rows, _ weight: Weight.View) -> Term { Term(x, weight, isTransposed: true) }
     /// x·w, `w` of shape depth × outputs.
+    static func linear(_ x: Rows, _ y: Rows) -> Term { linear(x, Weight.View(y)) }
     static func plain(_ x: Rows, _ weight: Weight) -> Term { plain(x, weight.view) }
     static func plain(_ x: Rows, _ weight: Weight.View) -> Term { Term(x, weight, isTransposed: false) }
+    static func plain(_ x: Rows, _ y: Rows) -> Term { plain(x, Weight.View(y)) }
   }
 
   /// Columns of an output that become a sum of products, and what is done with them while they are warm.
@@ -118,6 +120,15 @@ final class Compute: @unchecked Sendable {
       unsafe lmoe_gemm(
         output.count, terms.baseAddress, terms.count, columns.lowerBound, columns.upperBound, output.base,
         output.stride, accumulates ? 1 : 0, scratchRows.row(worker))
+    }
+  }
+
+  /// Runs `body` for all rows of `width` floats, shared out among the workers if that pays.
+  func forEachRow(_ count: Int, width: Int, _ body: @escaping @Sendable (Range<Int>) -> Void) {
+    let parts = count * width < 16_384 ? 1 : min(count, pool.count * 4)
+    pool.run(items: parts) { part, _ in
+      let rows = part * count / parts..<(part + 1) * count / parts
+      if !rows.isEmpty { body(rows) }
     }
   }
 

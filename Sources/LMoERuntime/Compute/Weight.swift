@@ -39,6 +39,19 @@ import LMoEFormat
     let kind: Kind
     let rows: Int
     let columns: Int
+    /// Elements from one row to the next.
+    let stride: Int
+
+    @unsafe init(base: UnsafeRawPointer, kind: Kind, rows: Int, columns: Int, stride: Int? = nil) {
+      unsafe self.base = base
+      (self.kind, self.rows, self.columns, self.stride) = (kind, rows, columns, stride ?? columns)
+    }
+
+    /// Activations in the place of a weight.
+    init(_ rows: Rows) {
+      unsafe base = UnsafeRawPointer(rows.base)
+      (kind, self.rows, columns, stride) = (.f32, rows.count, rows.width, rows.stride)
+    }
   }
 
   /// How its numbers are stored.
@@ -63,8 +76,23 @@ import LMoEFormat
     return unsafe Weight(owned.rows.base, kind: .f32, rows: rows, columns: columns, owner: owned)
   }
 
+  /// A vector of float32 in memory of its own.
+  static func vector(_ values: [Float]) -> Weight {
+    made(rows: 1, columns: values.count) { out in
+      for (index, value) in values.enumerated() { out[0, index] = value }
+    }
+  }
+
   /// The weight without a reference.
   var view: View { unsafe View(base: base, kind: kind, rows: rows, columns: columns) }
+
+  /// Its elements for whoever made it to change: float32 in memory of its own (`made`).
+  var mutableRows: Rows {
+    assert(kind == .f32)
+    return unsafe Rows(
+      base: UnsafeMutableRawPointer(mutating: base).assumingMemoryBound(to: Float.self), count: rows,
+      width: columns)
+  }
 
   /// The number of elements.
   var count: Int { rows * columns }

@@ -19,8 +19,10 @@ struct ExpertRecord: Sendable {
   }
 
   let name: String
-  let bank: BankEntry
-  let manifest: Manifest
+  /// Its id, by which gates know it.
+  let id: Bits128
+  /// Where it is in the bundle; nil for one that is begun anew.
+  let source: (bank: BankEntry, manifest: Manifest)?
   let prefix: String
   /// Rank, scaling and kind of each module.
   let modules: [ByteKey: ModuleGroup.Numbers]
@@ -54,7 +56,7 @@ struct ExpertRecord: Sendable {
       guard group.numbers.scaling.isFinite else { throw invalid("a scaling is not finite") }
       for target in group.targets { modules[ByteKey(target)] = group.numbers }
     }
-    (self.name, self.bank, self.manifest, self.modules) = (name, bank, manifest, modules)
+    (self.name, id, source, self.modules) = (name, bank.id, (bank, manifest), modules)
     prefix = card["prefix"]?.string ?? ""
     replacements = try (card["replaces"]?.array ?? []).compactMap { item in
       guard let tensor = item["tensor"]?.string, let with = item["with"]?.string else {
@@ -106,6 +108,9 @@ struct ExpertRecord: Sendable {
     return nil
   }
 
-  /// A tensor of the expert.
-  func entry(_ name: String) -> Entry? { manifest.tensor(name) }
+  /// An expert that is begun anew and adapts linear layers only.
+  init(name: String, id: Bits128, modules: [ByteKey: ModuleGroup.Numbers]) {
+    (self.name, self.id, self.modules) = (name, id, modules)
+    (source, prefix, replacements, tokens, stack) = (nil, "", [], [], nil)
+  }
 }

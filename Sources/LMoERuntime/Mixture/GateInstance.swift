@@ -5,16 +5,16 @@ import LMoECore
 struct GateInstance: Sendable {
   /// How a score comes about.
   enum Score: Sendable {
-    /// The same for every token.
-    case constant([Float])
-    /// w·h + b.
-    case linear(bias: [Float])
+    /// The same for every token: the terms.
+    case constant
+    /// w·h + b; the terms are b.
+    case linear
     /// p·h.
     case dot
     /// |p·h|.
     case absoluteDot
-    /// p·h / (‖p‖ ‖h‖), from 1/‖p‖.
-    case cosine(inverseNorms: [Float])
+    /// p·h / (‖p‖ ‖h‖); the terms are 1/‖p‖.
+    case cosine
   }
 
   /// How scores become weights.
@@ -30,6 +30,8 @@ struct GateInstance: Sendable {
   let score: Score
   /// The rows of the scores' weight [routed, inputs]; nil for constants.
   let rows: Weight?
+  /// A number for each routed member [routed], where the score has one.
+  let terms: Weight?
   let normaliser: Normaliser
   let temperature: Float
   /// The column of each routed member; the order decides between equal scores.
@@ -61,19 +63,28 @@ struct GateInstance: Sendable {
     guard !routed.isEmpty else { return }
     var scores = products.array(0)
     switch score {
-    case .constant(let values): scores = values
-    case .linear(let bias): for index in scores.indices { scores[index] += bias[index] }
+    case .constant: scores = terms?.floats ?? []
+    case .linear:
+      for (index, bias) in (terms?.floats ?? []).enumerated() { scores[index] += bias }
     case .dot: break
     case .absoluteDot: for index in scores.indices { scores[index] = abs(scores[index]) }
-    case .cosine(let inverseNorms):
+    case .cosine:
       var isFinite: Int32 = 1
       let length = unsafe lmoe_sum_squares(input.base, input.width, Weight.Kind.f32.code, &isFinite)
         .squareRoot()
       let inverse = length > 0 ? Float(1 / length) : 0
-      for index in scores.indices { scores[index] *= inverseNorms[index] * inverse }
+      for (index, inverseNorm) in (terms?.floats ?? []).enumerated() {
+        scores[index] *= inverseNorm * inverse
+      }
     }
     for index in scores.indices { scores[index] /= temperature }
     for (column, weight) in zip(routed, Self.normalised(scores, normaliser)) { weights[0, column] += weight }
+  }
+
+  /// 1/‖p‖; 0 for a row of zeros.
+  static func inverseNorm(_ row: [Float]) -> Float {
+    let square = row.reduce(0) { $0 + Double($1) * Double($1) }
+    return square > 0 ? Float(1 / square.squareRoot()) : 0
   }
 
   /// Turns scores into weights.

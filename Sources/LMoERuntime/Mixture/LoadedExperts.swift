@@ -7,15 +7,21 @@ import LMoEFormat
 struct LoadedExperts: Sendable {
   /// The experts, in the order of the gate's columns.
   let records: [ExpertRecord]
+  /// The numbers of those that are trained.
+  let trained: Set<Int>
   private let stores: [WeightStore]
   private let path: String
 
-  /// Loads the tensors of `records`.
-  init(_ records: [ExpertRecord], in bundle: Bundle, on pool: WorkerPool) throws {
-    self.records = records
+  /// Loads the tensors of `records`; those of `fresh` experts, by name, are not in the bundle.
+  init(
+    _ records: [ExpertRecord], in bundle: Bundle, on pool: WorkerPool, training trained: Set<Int> = [],
+    fresh: [ByteKey: WeightStore] = [:]
+  ) throws {
+    (self.records, self.trained) = (records, trained)
     path = bundle.path
     stores = try records.map { record in
-      try WeightStore.load(Array(record.manifest.tensors), of: record.bank, in: bundle, on: pool)
+      guard let source = record.source else { return fresh[ByteKey(record.name)] ?? WeightStore([:]) }
+      return try WeightStore.load(Array(source.manifest.tensors), of: source.bank, in: bundle, on: pool)
     }
   }
 
@@ -45,16 +51,19 @@ struct LoadedExperts: Sendable {
     var slots: [StackedExperts.Slot] = []
     var factors: [(a: Weight, b: Weight)] = []
     var total = 0
-    for (index, record) in records.enumerated() {
+    // Those that are trained come first, so that they are one run.
+    let order = records.indices.sorted { (trained.contains($0) ? 0 : 1, $0) < (trained.contains($1) ? 0 : 1, $1) }
+    for index in order {
+      let record = records[index]
       guard let numbers = record.modules[ByteKey(module)], !numbers.isEmbedding else { continue }
       let a = try tensor(index, module + ".lora_A.weight")
       let b = try tensor(index, module + ".lora_B.weight")
       let scaling = Float(numbers.scaling)
-      var rescaling: [Float]?
+      var rescaling: Weight?
       if numbers.isDoRA {
         let magnitudes = try tensor(index, module + ".lora_magnitude_vector").floats
         let norms = DoRA.rowNorms(weight, overlay, b: b, a: a, scaling: scaling, compute)
-        rescaling = zip(magnitudes, norms).map { $0 / $1 - 1 }
+        rescaling = .vector(zip(magnitudes, norms).map { $0 / $1 - 1 })
       }
       slots.append(
         StackedExperts.Slot(
@@ -64,24 +73,52 @@ struct LoadedExperts: Sendable {
     }
     guard !slots.isEmpty else { return nil }
     let rescales = slots.contains { $0.rescaling != nil }
+    if trained.contains(slots[0].expert) { return try trainable(module, slots, factors) }
     return StackedExperts(
       slots: slots, down: Self.stacked(factors.map(\.a)),
       up: rescales ? Self.rescaled(factors.map(\.b), slots) : Self.transposed(factors.map(\.b)))
+  }
+
+  /// The same with factors as float32 in memory of their own, which an optimizer can change.
+  private func trainable(
+    _ module: String, _ slots: [StackedExperts.Slot], _ factors: [(a: Weight, b: Weight)]
+  ) throws -> StackedExperts {
+    let down = Self.stackedFloats(factors.map(\.a))
+    let up = Self.rescaled(factors.map(\.b), slots)
+    let own = slots.prefix { trained.contains($0.expert) }
+    let ranks = own.last?.ranks.upperBound ?? 0
+    let rescales = own.contains { $0.rescaling != nil }
+    let b = rescales ? Self.rescaled(factors.prefix(own.count).map(\.b), []) : up
+    var magnitudes: [Int: Parameter] = [:]
+    var norms: [Int: Weight] = [:]
+    for (index, slot) in own.enumerated() where slot.rescaling != nil {
+      let name = records[slot.expert].name
+      let values = try tensor(slot.expert, module + ".lora_magnitude_vector").floats
+      magnitudes[index] = Parameter("\(module).magnitude/\(name)", .magnitude, .vector(values))
+      norms[index] = .vector(values)
+    }
+    return StackedExperts(
+      slots: slots, down: down, up: up,
+      trained: TrainedFactors(
+        ranks: ranks, a: Parameter(module + ".A", .a, down, rows: ranks),
+        b: Parameter(module + ".B", .b, b, rows: ranks), magnitudes: magnitudes, norms: norms))
+  }
+
+  private static func stackedFloats(_ factors: [Weight]) -> Weight {
+    Weight.made(rows: factors.reduce(0) { $0 + $1.rows }, columns: factors[0].columns) { out in
+      var row = 0
+      for factor in factors {
+        for index in 0..<factor.rows { unsafe factor.copyRow(index, to: out.row(row + index)) }
+        row += factor.rows
+      }
+    }
   }
 
   /// [A₁; …; A_E], in their own type if they share one.
   private static func stacked(_ factors: [Weight]) -> Weight {
     let rows = factors.reduce(0) { $0 + $1.rows }
     if factors.count == 1 { return factors[0] }
-    guard let kind = commonKind(factors) else {
-      return Weight.made(rows: rows, columns: factors[0].columns) { out in
-        var row = 0
-        for factor in factors {
-          for index in 0..<factor.rows { unsafe factor.copyRow(index, to: out.row(row + index)) }
-          row += factor.rows
-        }
-      }
-    }
+    guard let kind = commonKind(factors) else { return stackedFloats(factors) }
     let buffer = RawBuffer(count: rows * factors[0].columns * kind.bytes)
     var offset = 0
     for factor in factors {
@@ -121,7 +158,7 @@ struct LoadedExperts: Sendable {
       var first = 0
       for (index, factor) in factors.enumerated() {
         let floats = factor.floats
-        let rescaling = slots.isEmpty ? nil : slots[index].rescaling
+        let rescaling = slots.isEmpty ? nil : slots[index].rescaling?.floats
         for row in 0..<factor.rows {
           let c = 1 + (rescaling?[row] ?? 0)
           for rank in 0..<factor.columns { out[first + rank, row] = floats[row * factor.columns + rank] * c }

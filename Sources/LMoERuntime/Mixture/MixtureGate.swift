@@ -39,7 +39,7 @@ struct MixtureGate: Sendable {
     switch source {
     case .constant(let weights):
       return GateInstance(
-        name: Gate.globalPlace, score: .constant(weights), rows: nil, normaliser: .none, temperature: 1,
+        name: Gate.globalPlace, score: .constant, rows: nil, terms: .vector(weights), normaliser: .none, temperature: 1,
         routed: Array(weights.indices), always: [], width: weights.count)
     case .routing(let routing): return try instance(Gate.globalPlace, routing, inputs: inputs)
     }
@@ -74,25 +74,30 @@ struct MixtureGate: Sendable {
         found: "a row at \(place) has \(row.count) numbers and not \(routing.gate.rowCount(width: inputs))")
     }
     return GateInstance(
-      name: place, score: score(found, routing.gate, inputs),
+      name: place, score: score(routing.gate),
       rows: found.flatMap { $0.rows.isEmpty ? nil : Self.matrix($0.rows, inputs) },
+      terms: terms(found, routing.gate, inputs).map { .vector($0) },
       normaliser: normaliser(routing.gate.normaliser), temperature: Float(routing.gate.temperature),
       routed: experts.compactMap { columns[$0] }, always: routing.always.compactMap { columns[$0] },
       width: columns.count)
   }
 
-  private func score(_ place: GateRouting.Place?, _ gate: Gate, _ inputs: Int) -> GateInstance.Score {
+  private func score(_ gate: Gate) -> GateInstance.Score {
     switch gate.score {
-    case .constant: return .constant((place?.scores ?? []).map { Float($0) })
-    case .linear: return .linear(bias: (place?.rows ?? []).map { $0[inputs] })
-    case .prototype(.dot): return .dot
-    case .prototype(.absoluteDot): return .absoluteDot
-    case .prototype(.cosine):
-      return .cosine(
-        inverseNorms: (place?.rows ?? []).map { row in
-          let square = row.reduce(0) { $0 + Double($1) * Double($1) }
-          return square > 0 ? Float(1 / square.squareRoot()) : 0
-        })
+    case .constant: .constant
+    case .linear: .linear
+    case .prototype(.dot): .dot
+    case .prototype(.absoluteDot): .absoluteDot
+    case .prototype(.cosine): .cosine
+    }
+  }
+
+  private func terms(_ place: GateRouting.Place?, _ gate: Gate, _ inputs: Int) -> [Float]? {
+    switch gate.score {
+    case .constant: (place?.scores ?? []).map { Float($0) }
+    case .linear: (place?.rows ?? []).map { $0[inputs] }
+    case .prototype(.dot), .prototype(.absoluteDot): nil
+    case .prototype(.cosine): (place?.rows ?? []).map { GateInstance.inverseNorm($0) }
     }
   }
 

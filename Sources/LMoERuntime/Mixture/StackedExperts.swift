@@ -12,7 +12,7 @@ struct StackedExperts: Sendable {
     /// s, by which B·A is multiplied.
     let scaling: Float
     /// c − 1 for each output, if magnitudes rescale them (DoRA); B̄ has been multiplied with c then.
-    let rescaling: [Float]?
+    let rescaling: Weight?
   }
 
   /// The experts that adapt this layer.
@@ -21,6 +21,8 @@ struct StackedExperts: Sendable {
   let down: Weight
   /// B̄: R × outputs.
   let up: Weight
+  /// What is trained of them, where something is.
+  var trained: TrainedFactors?
 
   /// Whether an expert rescales what the base computes.
   var rescales: Bool { slots.contains { $0.rescaling != nil } }
@@ -48,7 +50,8 @@ struct StackedExperts: Sendable {
         guard let rescaling = slot.rescaling else { continue }
         let weight = weights[row, slot.expert]
         if weight == 0 { continue }
-        for (index, column) in columns.enumerated() { factors[index] += weight * rescaling[column] }
+        let values = unsafe rescaling.mutableRows.row(0)
+        for (index, column) in columns.enumerated() { unsafe factors[index] += weight * values[column] }
       }
       let values = unsafe y.row(row)
       for (index, column) in columns.enumerated() { unsafe values[column] *= factors[index] }

@@ -50,10 +50,6 @@ final class Pass: @unchecked Sendable {
 
   /// Runs `body` for all rows, shared out among the workers if that pays.
   func forEachRow(_ count: Int, width: Int, _ body: @escaping @Sendable (Range<Int>) -> Void) {
-    let parts = count * width < 16_384 ? 1 : min(count, compute.pool.count * 4)
-    compute.pool.run(items: parts) { part, _ in
-      let rows = part * count / parts..<(part + 1) * count / parts
-      if !rows.isEmpty { body(rows) }
-    }
+    compute.forEachRow(count, width: width, body)
   }
 }

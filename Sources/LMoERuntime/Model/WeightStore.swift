@@ -8,7 +8,7 @@ final class WeightStore: Sendable {
   /// Whether all of it is used from the map.
   let isMapped: Bool
 
-  private init(_ weights: [ByteKey: Weight], isMapped: Bool) {
+  init(_ weights: [ByteKey: Weight], isMapped: Bool = false) {
     self.weights = weights
     self.isMapped = isMapped
   }
