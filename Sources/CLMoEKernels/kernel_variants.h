@@ -19,6 +19,24 @@ typedef struct {
   float (*softmax)(float *scores, size_t count);
   double (*log_sum_exp)(const float *scores, size_t count);
   void (*to_f16)(const float *values, size_t count, uint16_t *out);
+  void (*rms_norm_backward)(const float *x, ptrdiff_t x_stride, size_t rows, size_t width, const void *weight,
+                            int kind, double epsilon, const float *dy, ptrdiff_t dy_stride, float *dx,
+                            ptrdiff_t dx_stride, int accumulates);
+  void (*silu_product)(const float *gate, const float *up, size_t count, float *out);
+  void (*silu_product_backward)(const float *gate, const float *up, const float *d, size_t count,
+                                float *gate_out, float *up_out);
+  void (*rotate_backward)(float *x, size_t heads, size_t width, const float *cosines, const float *sines);
+  void (*exp_minus)(float *x, const float *minus, size_t count);
+  void (*softmax_backward)(const float *p, float *d, const float *delta, size_t count);
+  double (*cross_entropy)(float *logits, size_t count, size_t target, float scale);
+  float (*dot)(const float *x, const float *y, size_t count);
+  void (*scale)(const float *x, float factor, size_t count, float *out);
+  void (*add_scaled)(float *out, const float *x, float factor, size_t count);
+  void (*adamw)(float *w, float *m, float *v, const float *gradient, size_t count, const lmoe_adamw_step *step);
+  void (*dropout)(const float *x, size_t count, uint64_t key, uint64_t first, float p, float *out);
+  void (*dropout_backward)(const float *d, size_t count, uint64_t key, uint64_t first, float p, float *out);
+  void (*transpose_strided)(const float *matrix, size_t rows, size_t columns, ptrdiff_t stride, float *out,
+                            ptrdiff_t out_stride);
 } lmoe_kernels;
 
 extern const lmoe_kernels lmoe_kernels_portable, lmoe_kernels_avx2, lmoe_kernels_avx512;

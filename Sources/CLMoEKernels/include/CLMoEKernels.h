@@ -116,6 +116,64 @@ double lmoe_log_sum_exp(const float *scores, size_t count);
 /// Converts float32 to f16 (round to nearest even).
 void lmoe_to_f16(const float *values, size_t count, uint16_t *out);
 
+// MARK: Training (training.c)
+// All values are float32, any number of them. What a result may share its memory with is said of each.
+
+/// The gradient of lmoe_rms_norm. With r = 1 / sqrt(mean(x^2) + epsilon) and h = weight * dy:
+/// dx = r * (h - r x * sum(h * r x) / width), or with `accumulates` that much is added. Sums in double
+/// precision. Without `accumulates`, dx may be dy (of the same stride).
+void lmoe_rms_norm_backward(const float *x, ptrdiff_t x_stride, size_t rows, size_t width, const void *weight,
+                            int kind, double epsilon, const float *dy, ptrdiff_t dy_stride, float *dx,
+                            ptrdiff_t dx_stride, int accumulates);
+/// out[i] = silu(gate[i]) * up[i]. `out` may be either.
+void lmoe_silu_product(const float *gate, const float *up, size_t count, float *out);
+/// Given the gradient d of silu(gate) * up: gate_out = d * up * silu'(gate) and up_out = d * silu(gate).
+/// The results may be any of the three, but not both the same.
+void lmoe_silu_product_backward(const float *gate, const float *up, const float *d, size_t count,
+                                float *gate_out, float *up_out);
+/// The gradient of lmoe_rotate, which is its transpose: the pair (a, b) of elements i and i + width/2 becomes
+/// (a cos[i] + b sin[i], b cos[i] - a sin[i]). For cosines and sines of plain angles that rotates back.
+void lmoe_rotate_backward(float *x, size_t heads, size_t width, const float *cosines, const float *sines);
+/// x[i] = exp(x[i] - minus[i]). An x of negative infinity gives 0, even where `minus` is one too.
+void lmoe_exp_minus(float *x, const float *minus, size_t count);
+/// d[i] = p[i] * (d[i] - delta[i]).
+void lmoe_softmax_backward(const float *p, float *d, const float *delta, size_t count);
+/// Returns -log(softmax(logits)[target]), and turns the logits into scale * (softmax(logits) - onehot(target)).
+/// The sum of exponentials is in double precision. If any logit is not finite, all that comes back is NaN. A
+/// target that is not below `count` gives NaN too, and leaves the logits alone.
+double lmoe_cross_entropy(float *logits, size_t count, size_t target, float scale);
+/// The sum of x[i] * y[i], in the order of this processor's lanes.
+float lmoe_dot(const float *x, const float *y, size_t count);
+/// out[i] = x[i] * factor. `out` may be x.
+void lmoe_scale(const float *x, float factor, size_t count, float *out);
+/// out[i] += x[i] * factor.
+void lmoe_add_scaled(float *out, const float *x, float factor, size_t count);
+
+/// The numbers of one step of AdamW. All are doubles, as torch.optim.AdamW has them: what is computed from them
+/// (1 - beta2, rate / correction1) is computed so, and then rounded to float32 once.
+typedef struct {
+  double rate, beta1, beta2, epsilon, decay;
+  /// 1 - beta1^t and 1 - beta2^t for the step t, which counts from 1.
+  double correction1, correction2;
+  /// What every gradient is multiplied by first.
+  double gradient_scale;
+} lmoe_adamw_step;
+
+/// One step of AdamW with decoupled decay, in torch's order of operations: with g = gradient * gradient_scale,
+/// w *= 1 - rate * decay; m += (1 - beta1) * (g - m); v = beta2 * v + (1 - beta2) * g * g;
+/// w -= rate / correction1 * m / (sqrt(v) / sqrt(correction2) + epsilon).
+void lmoe_adamw(float *w, float *m, float *v, const float *gradient, size_t count, const lmoe_adamw_step *step);
+
+/// out[i] = x[i] / (1 - p) with probability 1 - p, else x[i] * 0. A hash of `key` and `first + i` decides, and
+/// nothing else: every range, thread and instruction set makes the same mask again. `out` may be x.
+void lmoe_dropout(const float *x, size_t count, uint64_t key, uint64_t first, float p, float *out);
+/// The gradient of it: out[i] += d[i] / (1 - p) where that mask keeps i.
+void lmoe_dropout_backward(const float *d, size_t count, uint64_t key, uint64_t first, float p, float *out);
+
+/// Writes the transpose of `matrix` (rows x columns, `stride` floats from row to row) to `out` (columns x rows).
+void lmoe_transpose_strided(const float *matrix, size_t rows, size_t columns, ptrdiff_t stride, float *out,
+                            ptrdiff_t out_stride);
+
 // MARK: System (system.c)
 
 /// Takes (1), or gives up (0), an exclusive open-file-description lock on byte 1. 0 or an errno.
