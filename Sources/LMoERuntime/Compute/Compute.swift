@@ -105,10 +105,10 @@ final class Compute: @unchecked Sendable {
   }
 
   /// Computes all columns of a product of one term in the calling worker.
-  func compute(_ term: Term, into output: Rows, _ worker: Int) {
+  func compute(_ term: Term, into output: Rows, accumulates: Bool = false, _ worker: Int) {
     unsafe withUnsafePointer(to: term) { term in
       unsafe multiply(
-        UnsafeBufferPointer(start: term, count: 1), output, 0..<output.width, accumulates: false, worker)
+        UnsafeBufferPointer(start: term, count: 1), output, 0..<output.width, accumulates: accumulates, worker)
     }
   }
 

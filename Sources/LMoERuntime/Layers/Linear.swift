@@ -104,7 +104,7 @@ struct Linear: Sendable {
     }
   }
 
-  private func addBias(_ output: Rows, _ columns: Range<Int>) {
+  func addBias(_ output: Rows, _ columns: Range<Int>) {
     guard let bias else { return }
     unsafe lmoe_add_bias(
       output.base + columns.lowerBound, output.stride, output.count, columns.count,

@@ -56,6 +56,15 @@ struct Rotary: Sendable {
     }
   }
 
+  /// The gradient of `rotate` in the place of that of its output: the transpose turns back.
+  func rotateBack(_ gradient: Rows, by table: Rows) {
+    for row in 0..<gradient.count {
+      let cosines = unsafe table.row(row)
+      unsafe lmoe_rotate_backward(
+        gradient.row(row), gradient.width / headDimension, headDimension, cosines, cosines + headDimension / 2)
+    }
+  }
+
   private func frequencies(contextLength: Int) -> [Double] {
     guard case .dynamic(let factor) = configuration.scaling, contextLength > maximumPositions else {
       return frequencies

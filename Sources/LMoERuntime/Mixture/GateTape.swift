@@ -130,6 +130,25 @@ final class GateTape {
     }
   }
 
+  /// A tape of some rows, with what was decided for them.
+  func gathered(_ rows: [Int]) -> GateTape {
+    let part = GateTape(gate, isTrained: false)
+    part.weights = part.memory[1].rows(rows.count, gate.width)
+    part.gammas = part.memory[2].rows(rows.count, gate.width)
+    part.gammas.clear()
+    for (index, row) in rows.enumerated() {
+      unsafe part.weights.row(index).update(from: weights.row(row), count: gate.width)
+    }
+    return part
+  }
+
+  /// Adds the gradients of the weights of some rows to those of all.
+  func scatter(_ part: GateTape, _ rows: [Int]) {
+    for (index, row) in rows.enumerated() {
+      for column in 0..<gate.width { gammas[row, column] += part.gammas[index, column] }
+    }
+  }
+
   /// Brings up to date what follows from its rows.
   func refresh() {
     guard gate.score == .cosine, let rows, let inverse = gate.terms else { return }

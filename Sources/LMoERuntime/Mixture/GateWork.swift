@@ -91,7 +91,7 @@ private import CLMoEKernels
   @unsafe private func count(_ scratch: Scratch, _ logSum: Float, _ means: inout GateMeans) {
     var (sum, entropy) = (0.0, 0.0)
     for index in 0..<scratch.n {
-      let weight = Double(abs(unsafe scratch.w[index]))
+      let weight = unsafe Double(abs(scratch.w[index]))
       sum += weight
       if weight > 0 { entropy -= weight * log(weight) }
     }

@@ -20,7 +20,7 @@ public final class Model {
 
   let compute: Compute
   let workspace: Workspace
-  private let embedding: Embedding
+  let embedding: Embedding
   let blocks: [DecoderBlock]
   let norm: RMSNorm
   let head: Linear

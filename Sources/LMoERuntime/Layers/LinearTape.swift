@@ -1,0 +1,134 @@
+private import CLMoEKernels
+import LMoECore
+
+/// A linear layer and its experts in training: what the way back needs of the way forward.
+///
+/// For T rows and R stacked ranks it keeps U = x·Āᵀ [T, R], and W₀x [T, outputs] where magnitudes need it.
+final class LinearTape {
+  let linear: Linear
+  /// Its own gate, where each module has one.
+  let gate: GateTape?
+  /// Its number in the model, which makes its dropout masks its own.
+  let number: Int
+  private(set) var u: Rows
+  private(set) var plain: Rows
+  private let memory: [Activations]
+
+  init(_ linear: Linear, gate: GateTape?, number: Int, memory: TapeMemory) {
+    self.memory = [memory.next(), memory.next()]
+    (self.linear, self.gate, self.number) = (linear, gate, number)
+    (u, plain) = (self.memory[0].rows(0, 1), self.memory[1].rows(0, 1))
+  }
+
+  /// What is trained of it.
+  var parameters: [Parameter] { (linear.experts?.trained?.parameters ?? []) + (gate?.parameters ?? []) }
+  /// Whether anything is.
+  var isTrained: Bool { linear.experts?.trained != nil || gate?.isTrained == true }
+
+  private func decider(_ pass: TrainingPass) -> GateTape? { gate ?? pass.gate }
+
+  // MARK: Forward
+
+  /// A layer, and where its output goes.
+  struct Call {
+    let tape: LinearTape
+    /// [T, outputs].
+    let output: Rows
+    /// Whether the output is added to what is there.
+    var accumulates = false
+  }
+
+  /// Computes layers of one input x [T, inputs]: y = x·W₀ᵀ + b + (U ⊙ Ĝ)·B̄, where Ĝ is g·s of a rank's expert.
+  static func forward(_ calls: [Call], _ x: Rows, in pass: TrainingPass) {
+    var down: [Compute.Product] = []
+    for (call, slot) in zip(calls, pass.workspace.slots) {
+      guard let experts = call.tape.linear.experts else { continue }
+      call.tape.gate?.forward(x, in: pass)
+      call.tape.u = call.tape.memory[0].rows(x.count, experts.down.rows)
+      let input = call.tape.dropped(x, slot, pass)
+      down.append(Compute.Product(terms: [.linear(input, experts.down)], output: call.tape.u))
+    }
+    pass.compute.run(down)
+    var products: [Compute.Product] = []
+    for (call, slot) in zip(calls, pass.workspace.slots) {
+      products.append(call.tape.product(call, x, slot, pass))
+    }
+    pass.compute.run(products)
+  }
+
+  /// The input of the experts: x, or x with elements dropped.
+  private func dropped(_ x: Rows, _ slot: TrainingWorkspace.Slot, _ pass: TrainingPass) -> Rows {
+    guard pass.dropout > 0 else { return x }
+    let out = slot.dropped.rows(x.count, x.width)
+    redrop(x, into: out, pass)
+    return out
+  }
+
+  func maskKey(_ pass: TrainingPass) -> UInt64 {
+    pass.dropoutKey ^ (UInt64(number + 1) &* 0x9E37_79B9_7F4A_7C15)
+  }
+
+  private func product(
+    _ call: Call, _ x: Rows, _ slot: TrainingWorkspace.Slot, _ pass: TrainingPass
+  ) -> Compute.Product {
+    let (linear, output, accumulates) = (linear, call.output, call.accumulates)
+    let base = Compute.Term.linear(x, linear.weight)
+    guard let experts = linear.experts, let decider = decider(pass) else {
+      var product = Compute.Product(terms: [base], output: output, accumulates: accumulates)
+      if linear.bias != nil { product.finish = { columns, _ in linear.addBias(output, columns) } }
+      return product
+    }
+    let (u, weights) = (u, decider.weights)
+    let scaled = slot.scaled.rows(x.count, u.width)
+    pass.compute.forEachRow(x.count, width: u.width) { rows in
+      for row in rows { experts.scale(u, by: weights, into: scaled, row) }
+    }
+    guard experts.rescales else {
+      var product = Compute.Product(
+        terms: [base, .plain(scaled, experts.up)], output: output, accumulates: accumulates)
+      if linear.bias != nil { product.finish = { columns, _ in linear.addBias(output, columns) } }
+      return product
+    }
+    plain = memory[1].rows(x.count, linear.outputs)
+    let (plain, compute) = (plain, pass.compute)
+    return Compute.Product(terms: [base], output: plain) { columns, worker in
+      let part = output.columns(columns)
+      if !accumulates { part.clear() }
+      for row in 0..<plain.count {
+        experts.withFactors(columns, weights, row) { factors in
+          for (index, column) in columns.enumerated() {
+            output[row, column] += plain[row, column] * factors[index]
+          }
+        }
+      }
+      compute.compute(
+        Compute.Product(terms: [.plain(scaled, experts.up)], output: output, accumulates: true), columns,
+        worker)
+      linear.addBias(output, columns)
+    }
+  }
+}
+
+extension StackedExperts {
+  /// Writes one row of U ⊙ Ĝ.
+  func scale(_ u: Rows, by weights: Rows, into out: Rows, _ row: Int) {
+    for slot in slots {
+      unsafe lmoe_scale(
+        u.row(row) + slot.ranks.lowerBound, weights[row, slot.expert] * slot.scaling, slot.ranks.count,
+        out.row(row) + slot.ranks.lowerBound)
+    }
+  }
+
+  /// Calls `body` with 1 + Σ gᵢ·(cᵢ − 1) for the outputs `columns` of one row.
+  func withFactors(_ columns: Range<Int>, _ weights: Rows, _ row: Int, _ body: ([Float]) -> Void) {
+    var factors = [Float](repeating: 1, count: columns.count)
+    for slot in slots {
+      guard let rescaling = slot.rescaling else { continue }
+      let weight = weights[row, slot.expert]
+      if weight == 0 { continue }
+      let values = unsafe rescaling.mutableRows.row(0)
+      for (index, column) in columns.enumerated() { unsafe factors[index] += weight * values[column] }
+    }
+    body(factors)
+  }
+}

@@ -1,0 +1,79 @@
+private import CLMoEKernels
+import LMoECore
+
+/// The final norm, the head and the loss of a text: −log p of tokens that are to be predicted.
+///
+/// Logits exist for some rows at a time, and only for rows whose next token is a target.
+final class LossHead {
+  let norm: RMSNorm
+  let head: LinearTape
+  private let normed = Activations()
+  private let gradient = Activations()
+  private let weights = Activations()
+
+  /// Rows of logits there are at a time.
+  private static let block = 128
+
+  init(norm: RMSNorm, head: LinearTape) { (self.norm, self.head) = (norm, head) }
+
+  /// A row, and the token that follows.
+  struct Target: Sendable {
+    let row: Int
+    let token: Int
+  }
+
+  /// Computes the loss, and the gradient of the residual stream.
+  ///
+  /// - Parameters:
+  ///   - x: The residual stream after the last layer [T, hidden].
+  ///   - targets: The rows whose next token is a target.
+  ///   - scale: What each row's −log p counts in the loss.
+  ///   - dx: Where the gradient goes [T, hidden], zero in all other rows; nil if nobody needs it.
+  ///   - modelGate: The whole model's gate, if it has one.
+  /// - Returns: Σ −log p; NaN if a logit is not finite.
+  func run(
+    _ x: Rows, _ targets: [Target], scale: Float, into dx: Rows?, modelGate: GateTape?, in pass: TrainingPass
+  ) -> Double {
+    if let dx { pass.compute.forEachRow(dx.count, width: dx.width) { dx[$0].clear() } }
+    var total = 0.0
+    for start in stride(from: 0, to: targets.count, by: Self.block) {
+      let rows = Array(targets[start..<min(start + Self.block, targets.count)])
+      total += run(rows, x, scale, dx, modelGate, pass)
+    }
+    return total
+  }
+
+  private func run(
+    _ targets: [Target], _ x: Rows, _ scale: Float, _ dx: Rows?, _ modelGate: GateTape?, _ pass: TrainingPass
+  ) -> Double {
+    let norm = norm
+    let hidden = normed.rows(targets.count, x.width)
+    pass.compute.forEachRow(targets.count, width: x.width) { rows in
+      for index in rows {
+        let row = targets[index].row
+        norm.forward(x[row..<row + 1], into: hidden[index..<index + 1])
+      }
+    }
+    let part = modelGate.map { $0.gathered(targets.map(\.row)) }
+    pass.gate = part
+    let logits = pass.workspace.logits.rows(targets.count, head.linear.outputs)
+    LinearTape.forward([LinearTape.Call(tape: head, output: logits)], hidden, in: pass)
+    let losses = Guarded([Double](repeating: 0, count: targets.count))
+    pass.compute.pool.run(items: targets.count) { index, _ in
+      let loss = unsafe lmoe_cross_entropy(logits.row(index), logits.width, targets[index].token, scale)
+      losses.withValue { $0[index] = loss }
+    }
+    if let dx {
+      let d = gradient.rows(targets.count, x.width)
+      LinearTape.backward([LinearTape.BackwardCall(tape: head, gradient: logits)], hidden, into: d, in: pass)
+      pass.compute.forEachRow(targets.count, width: x.width) { rows in
+        for index in rows {
+          let row = targets[index].row
+          norm.backward(x[row..<row + 1], d[index..<index + 1], into: dx[row..<row + 1], accumulates: false)
+        }
+      }
+    }
+    if let modelGate, let part { modelGate.scatter(part, targets.map(\.row)) }
+    return losses.withValue { $0.reduce(0, +) }
+  }
+}
