@@ -139,6 +139,12 @@ extension ExpertError: CustomStringConvertible {
       return "\(path) already has a gate \(name); choose another name, or replace it with --force"
     case .noExperts: return "\(path) has no experts that a gate could choose from; add some first"
     case .invalidText: return "\(path) is not a text that can be read: \(found)"
+
+    case .changedMeanwhile:
+      return
+        "\(path): \(found) since the training began, and nothing was published; restore the generation that it began from (\"lmoe-tool history\" lists them), or train anew"
+    case .invalidTraining:
+      return "\(path): \(name) cannot be trained so: it was given \(found)"
     }
   }
 }

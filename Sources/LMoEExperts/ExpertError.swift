@@ -62,6 +62,9 @@ public struct ExpertError: Error, Hashable, Sendable {
     case gateExists = "gate-exists"
     case noExperts = "no-experts"
     case invalidText = "invalid-text"
+    // Training.
+    case changedMeanwhile = "changed-meanwhile"
+    case invalidTraining = "invalid-training"
   }
 
   /// The kind of error.

@@ -30,7 +30,7 @@ public struct BundleExport: Sendable {
   }
 
   /// Writes the expert `name` to the new directory `path` as a PEFT adapter made from its card, whatever files
-  /// it came from.
+  /// it came from; its other files (README, tokenizer) come along as they are.
   ///
   /// - Returns: The names of the files written, and what the user should know.
   /// - Throws: `ExpertError`, `FormatError`; nothing is left at `path` then.
@@ -52,7 +52,8 @@ public struct BundleExport: Sendable {
         tensors: manifest.tensors.filter { writer.isWritten($0.name) }.map {
           NewEntry(tensor: $0.name, type: $0.type, source: bundle.source(of: $0))
         }, metadata: [("format", "pt")], in: system)
-      return [PEFTAdapter.configurationName, PEFTAdapter.weights]
+      return try [PEFTAdapter.configurationName, PEFTAdapter.weights]
+        + writeFiles(of: bank, manifest, directory, &made)
     }
     let notes =
       writer.usesPatterns
@@ -64,6 +65,27 @@ public struct BundleExport: Sendable {
   public func hasOriginals(_ name: String) throws -> Bool {
     let manifest = try bundle.manifest(of: try bundle.bank("expert/" + name))
     return manifest.document("safetensors/" + PEFTAdapter.weights) != nil
+  }
+
+  /// Writes the files of a bank that are neither its configuration nor its weights.
+  private func writeFiles(
+    of bank: BankEntry, _ manifest: Manifest, _ directory: String, _ made: inout MadeFiles
+  ) throws -> [String] {
+    var written: [String] = []
+    let head = Array("files/".utf8)
+    for document in manifest.documents where document.name.utf8.starts(with: head) {
+      let relative = String(decoding: document.name.utf8.dropFirst(head.count), as: UTF8.self)
+      if [PEFTAdapter.configurationName, PEFTAdapter.weights].contains(where: relative.hasSameBytes) {
+        continue
+      }
+      let target = try made.place(relative, in: directory, of: bundle.path)
+      let bytes = try bundle.bytes(of: document, in: bank, on: pool)
+      try writeAtomically(target, in: system, failure: { $0 }) { (file) throws(FileError) in
+        try file.write(bytes, at: 0)
+      }
+      written.append(relative)
+    }
+    return written
   }
 
   /// Makes a directory under a temporary name, has `body` fill it, and gives it its name.

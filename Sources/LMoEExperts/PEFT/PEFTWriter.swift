@@ -4,7 +4,8 @@ import LMoEFormat
 /// Makes an `adapter_config.json` from an expert's card: what PEFT since 0.6 reads, with newer keys only where
 /// the expert needs them.
 ///
-/// rsLoRA is written as the α that gives the same scaling, since old versions do not know it.
+/// rsLoRA is written as the α that gives the same scaling, since old versions do not know it; as itself only
+/// where no α does, which rounding makes of one scaling in four.
 struct PEFTWriter {
   private let card: JSON
   private let groups: [ModuleGroup]
@@ -12,6 +13,8 @@ struct PEFTWriter {
   private let copies: Set<ByteKey>
   /// Last components of module names that modules of different numbers share.
   private let sharedKinds: Set<String>
+  /// Whether the scalings are those of rsLoRA and cannot be said otherwise.
+  private let usesRSLoRA: Bool
   private let path: String
   private let expert: String
 
@@ -28,6 +31,9 @@ struct PEFTWriter {
       )
     }
     (self.card, self.groups, self.path, self.expert) = (card, groups, path, expert)
+    usesRSLoRA =
+      groups.contains { Self.alpha($0.numbers) == nil }
+      && groups.allSatisfy { $0.numbers.alpha / Double($0.numbers.rank).squareRoot() == $0.numbers.scaling }
     copies = Set(
       (card["replaces"]?.array ?? []).filter { $0["same"]?.bool == true }
         .compactMap { $0["with"]?.string.map { ByteKey($0) } })
@@ -56,6 +62,7 @@ struct PEFTWriter {
     let patterns = try self.patterns(rank: rank, alpha: alpha)
     object.append(("rank_pattern", .object(patterns.ranks)))
     object.append(("alpha_pattern", .object(patterns.alphas)))
+    if usesRSLoRA { object.append(("use_rslora", true)) }
     if groups.contains(where: \.numbers.isDoRA) { object.append(("use_dora", true)) }
     if groups.contains(where: \.numbers.hasBias) { object.append(("lora_bias", true)) }
     if let stack = card["layer_replication"] { object.append(("layer_replication", stack)) }
@@ -83,13 +90,17 @@ struct PEFTWriter {
     return (group.numbers.rank, try alpha(group.numbers))
   }
 
-  /// The α of which α/r is exactly the scaling.
-  private func alpha(_ numbers: ModuleGroup.Numbers) throws -> Double {
+  /// The α of which α/r is exactly the scaling; nil if there is none.
+  private static func alpha(_ numbers: ModuleGroup.Numbers) -> Double? {
     let rank = Double(numbers.rank)
     let guess = numbers.scaling * rank
-    for alpha in [numbers.alpha, guess, guess.nextUp, guess.nextDown] where alpha / rank == numbers.scaling {
-      return alpha
-    }
+    return [numbers.alpha, guess, guess.nextUp, guess.nextDown].first { $0 / rank == numbers.scaling }
+  }
+
+  /// The α to write.
+  private func alpha(_ numbers: ModuleGroup.Numbers) throws -> Double {
+    if usesRSLoRA { return numbers.alpha }
+    if let alpha = Self.alpha(numbers) { return alpha }
     throw ExpertError(
       .notExportable, path: path, name: expert, found: "no alpha gives the scaling \(numbers.scaling)")
   }

@@ -42,14 +42,7 @@ extension BundleWriter {
   public func reduceBank(
     _ name: String, card: JSON, keeping isKept: (Entry) -> Bool
   ) throws(FormatError) {
-    let bank = banks[try index(of: name)]
-    var manifest = try manifest(of: bank)
-    manifest.entries = manifest.entries.filter(isKept)
-    try step { () throws(FormatError) in
-      let extent = try appendCard(card, bank: name)
-      banks.remove(at: try index(of: name))
-      _ = try finishBank(name, id: bank.id, card: extent, manifest: manifest, isExternal: bank.isExternal)
-    }
+    try reviseBank(name, card: card, keeping: isKept)
   }
 
   /// The place of the bank with that full name.
@@ -160,7 +153,7 @@ extension BundleWriter {
   }
 
   /// Entries in the manifest's order, names checked.
-  private static func sorted(_ entries: [NewEntry]) throws(FormatError) -> [NewEntry] {
+  static func sorted(_ entries: [NewEntry]) throws(FormatError) -> [NewEntry] {
     let sorted = entries.map { (key: ByteKey($0.name), entry: $0) }.sorted {
       ($0.entry.class.rawValue, $0.key) < ($1.entry.class.rawValue, $1.key)
     }

@@ -60,9 +60,12 @@ public final class BundleWriter: @unchecked Sendable {
   ///   - path: Its path; a file there is replaced.
   ///   - header: The identity of a bundle that is being rewritten; by default a new one.
   ///   - generation: The number of its first generation.
+  ///   - resumes: Whether the same process may be killed and started again: the temporary file then has a fixed
+  ///     name, and what a killed one left of it is removed now.
+  /// - Throws: `locked` if another process is making the file, and `resumes`; `io`.
   public init(
-    creating path: String, header: Header? = nil, generation: UInt64 = 1, options: Options = Options(),
-    in system: any FileSystem = PosixFileSystem()
+    creating path: String, header: Header? = nil, generation: UInt64 = 1, resumes: Bool = false,
+    options: Options = Options(), in system: any FileSystem = PosixFileSystem()
   ) throws(FormatError) {
     self.path = system.resolve(path)
     self.options = options
@@ -72,14 +75,19 @@ public final class BundleWriter: @unchecked Sendable {
     self.header = header
     self.generation = generation
     let target = self.path
-    let temporary = try io { () throws(FileError) in try temporaryPath(for: target) }
-    self.temporary = temporary
-    file = try io { () throws(FileError) in try system.open(temporary, .createNew) }
+    if resumes {
+      (temporary, file) = try Self.resumed(target, in: system)
+    } else {
+      let temporary = try io { () throws(FileError) in try temporaryPath(for: target) }
+      (self.temporary, file) = (
+        temporary, try io { () throws(FileError) in try system.open(temporary, .createNew) }
+      )
+    }
     base = nil
     banks = []
     start = Limits.fixedArea
     end = start
-    TemporaryFiles.began(temporary)
+    if let temporary { TemporaryFiles.began(temporary) }
     try io { () throws(FileError) in try file.write(header.fixedArea(), at: 0) }
   }
 

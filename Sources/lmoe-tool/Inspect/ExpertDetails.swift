@@ -20,6 +20,7 @@ struct ExpertDetails {
       let share = expert.share.map { ", \(significant(100 * $0)) % of the weights it changes" } ?? ""
       lines.append("  norm \(significant(norm))\(share)")
     }
+    if let training = expert.training { lines.append("  trained here: \(training)") }
     lines += expert.extras.map { "  " + $0 }
     lines = lines.enumerated().map {
       $0.offset == 0 ? $0.element : $0.element.printable.cut(to: Terminal.width)

@@ -56,6 +56,20 @@ struct ExpertFacts {
     return result
   }
 
+  /// How it was trained in this bundle, in a few words; nil if it was not.
+  var training: String? {
+    guard let record = card?["training"], record.object != nil else { return nil }
+    var parts: [String] = []
+    if let steps = record["step"]?.int { parts.append("\(grouped(steps)) step\(steps == 1 ? "" : "s")") }
+    if let tokens = record["tokens"]?.int { parts.append("\(grouped(tokens)) tokens") }
+    if let loss = record["loss"]?.double { parts.append("loss \(significant(loss))") }
+    if let seed = record["seed"]?.number { parts.append("seed \(seed.text)") }
+    if let time = record["made_ns"]?.number?.integer(UInt64.self) {
+      parts.append(formatted(nanoseconds: time).prefix(16) + " UTC")
+    }
+    return parts.isEmpty ? "yes" : parts.joined(separator: ", ")
+  }
+
   var json: JSON {
     [
       "name": .string(bank.shortName), "id": .string(bank.id.description), "kind": .string(type),
@@ -64,6 +78,7 @@ struct ExpertFacts {
       "stored_bytes": .integer(bank.storedBytes), "raw_bytes": .integer(bank.logicalBytes),
       "content_id": .string(bank.contentID.description), "base": card?["base"] ?? .null,
       "norm": card?["norm"] ?? .null, "share": card?["share"] ?? .null,
+      "training": card?["training"] ?? .null,
     ]
   }
 

@@ -26,7 +26,10 @@ struct ProvenanceDetails {
     let origin = card?["provenance"]
     add("from", origin?["imported_from"]?.string)
     add(
-      "at", (origin?["imported_ns"]?.number?.integer(UInt64.self)).map { formatted(nanoseconds: $0) + " UTC" }
+      "at",
+      ((origin?["imported_ns"] ?? origin?["made_ns"])?.number?.integer(UInt64.self)).map {
+        formatted(nanoseconds: $0) + " UTC"
+      }
     )
     add("by", origin?["tool"]?.string)
     add("id", bank.id.description)

@@ -30,6 +30,10 @@ public struct NewGate: Sendable {
         + [("made_ns", .integer(currentNanoseconds())), ("tool", .string(toolName))])
   }
 
+  init(_ gate: Gate, rows: Gate.Rows, provenance: JSON, notes: [String]) {
+    (self.gate, self.rows, self.provenance, self.notes) = (gate, rows, provenance, notes)
+  }
+
   /// The number of its rows.
   public var rowCount: Int { rows.reduce(0) { $0 + $1.value.count } }
 
