@@ -28,12 +28,6 @@ public struct ModuleGroup: Sendable {
       (isEmbedding, isDoRA, hasBias) = (module.isEmbedding, module.isDoRA, module.hasBias)
     }
 
-    /// The numbers of linear layers with nothing but two factors.
-    init(rank: Int, alpha: Double, scaling: Double) {
-      (self.rank, self.alpha, self.scaling) = (rank, alpha, scaling)
-      (isEmbedding, isDoRA, hasBias) = (false, false, false)
-    }
-
     /// Reads a group of a card.
     init?(_ json: JSON) {
       guard let rank = json["rank"]?.int, rank > 0, let alpha = json["alpha"]?.double,

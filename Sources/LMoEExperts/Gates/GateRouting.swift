@@ -13,14 +13,18 @@ public struct GateRouting: Sendable {
     public let scores: [Double]
     /// The rows of a learned gate, in the order of the experts; empty for a constant one.
     public let rows: [[Float]]
+
+    init(experts: [Bits128], scores: [Double] = [], rows: [[Float]] = []) {
+      (self.experts, self.scores, self.rows) = (experts, scores, rows)
+    }
   }
 
   /// The gate.
-  public let gate: Gate
+  public internal(set) var gate: Gate
   /// The experts that are on with weight 1, ascending by id.
   public let always: [Bits128]
   /// The places, by name.
-  public let places: [ByteKey: Place]
+  public internal(set) var places: [ByteKey: Place]
 
   /// Where the decision for a linear layer is made; nil where no expert is routed.
   public func place(ofModule module: String) -> Place? {

@@ -282,7 +282,7 @@ private import CLMoEKernels
     case .constant, .linear, .dot:
       for index in 0..<scratch.n { unsafe sums[index] += Double(zeta[index]) }
     case .absoluteDot:
-      for index in 0..<scratch.n where unsafe raw[row, index] < 0 { unsafe zeta[index] = -zeta[index] }
+      for index in 0..<scratch.n where raw[row, index] < 0 { unsafe zeta[index] = -zeta[index] }
     case .cosine:
       let inverse = inverseNorm(row)
       var own: Float = 0

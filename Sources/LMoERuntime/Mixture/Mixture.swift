@@ -39,17 +39,31 @@ struct Mixture {
       isOutright = false
       gate = MixtureGate(constant: names.map { _ in 1 / Float(names.count) })
     case .gate(let name):
-      (records, gate, columns) = try Self.gated(name, of: base)
-      isOutright = false
+      self = try Self.gated(name, of: base)
       return
     }
     columns = records.map(\.name)
   }
 
+  /// Experts that something weighs.
+  init(_ records: [ExpertRecord], _ gate: MixtureGate, columns: [String]) {
+    (self.records, isOutright, self.gate, self.columns) = (records, false, gate, columns)
+  }
+
+  /// Experts that a gate weighs, whether it is in the bundle or not.
+  static func routed(
+    _ records: [ExpertRecord], _ routing: GateRouting, hasNull: Bool, name: String, _ path: String
+  ) -> Mixture {
+    var columns: [Bits128: Int] = [:]
+    for (index, record) in records.enumerated() where columns[record.id] == nil { columns[record.id] = index }
+    if hasNull { columns[Gate.nullExpert] = records.count }
+    return Mixture(
+      records, MixtureGate(routing, columns: columns, name: name, path: path),
+      columns: records.map(\.name) + (hasNull ? [""] : []))
+  }
+
   /// The experts that take part in a gate of the bundle, in the order of their names.
-  private static func gated(
-    _ name: String, of base: LoadedBase
-  ) throws -> (records: [ExpertRecord], gate: MixtureGate, columns: [String]) {
+  private static func gated(_ name: String, of base: LoadedBase) throws -> Mixture {
     let bundle = base.bundle
     guard bundle.root.bank("gate/" + name) != nil else {
       throw RuntimeError(
@@ -59,21 +73,14 @@ struct Mixture {
     }
     let routing = try bundle.gate(named: name).routing(on: base.pool)
     let members = Set(routing.always + routing.places.values.flatMap(\.experts))
-    let banks = bundle.banks(ofKind: "expert").filter { members.contains($0.id) }
-    var columns: [Bits128: Int] = [:]
-    for bank in banks where columns[bank.id] == nil { columns[bank.id] = columns.count }
-    let records = try banks.map {
+    let records = try bundle.banks(ofKind: "expert").filter { members.contains($0.id) }.map {
       try mixable(ExpertRecord($0.shortName, in: bundle, base: base.description), bundle)
     }
-    var names = records.map(\.name)
-    if members.contains(Gate.nullExpert) {
-      columns[Gate.nullExpert] = names.count
-      names.append("")
-    }
-    return (records, MixtureGate(routing, columns: columns, name: name, path: bundle.path), names)
+    return routed(
+      records, routing, hasNull: members.contains(Gate.nullExpert), name: name, bundle.path)
   }
 
-  private static func mixable(_ record: ExpertRecord, _ bundle: Bundle) throws -> ExpertRecord {
+  static func mixable(_ record: ExpertRecord, _ bundle: Bundle) throws -> ExpertRecord {
     if let obstacle = record.obstacle {
       throw RuntimeError(.notMixable, path: bundle.path, name: record.name, found: obstacle)
     }

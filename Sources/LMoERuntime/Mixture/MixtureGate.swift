@@ -29,6 +29,9 @@ struct MixtureGate: Sendable {
     (self.columns, self.name, self.path) = (columns, name, path)
   }
 
+  /// The gate, if it is more than weights.
+  var stored: GateRouting? { if case .routing(let routing) = source { routing } else { nil } }
+
   private var scope: Gate.Scope {
     if case .routing(let routing) = source { routing.gate.scope } else { .global }
   }

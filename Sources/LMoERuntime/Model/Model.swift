@@ -37,14 +37,21 @@ public final class Model {
   ///
   /// - Throws: `RuntimeError` for experts that cannot be mixed, gates that cannot be run, or damaged cards;
   ///   `ExpertError`, `FormatError`.
-  public init(_ base: LoadedBase, selection: Selection = .base) throws {
+  public convenience init(_ base: LoadedBase, selection: Selection = .base) throws {
+    let mixture = try Mixture(selection, of: base)
+    try self.init(
+      base, selection: selection, mixture: mixture,
+      experts: LoadedExperts(mixture.records, in: base.bundle, on: base.pool), compute: Compute(pool: base.pool))
+  }
+
+  init(
+    _ base: LoadedBase, selection: Selection, mixture: Mixture, experts loaded: LoadedExperts,
+    compute: Compute
+  ) throws {
     self.base = base
     self.selection = selection
-    let compute = Compute(pool: base.pool)
-    let mixture = try Mixture(selection, of: base)
     let builder = ModelBuilder(
-      base: base, experts: try LoadedExperts(mixture.records, in: base.bundle, on: base.pool),
-      isOutright: mixture.isOutright, gate: mixture.gate, compute: compute)
+      base: base, experts: loaded, isOutright: mixture.isOutright, gate: mixture.gate, compute: compute)
     experts = mixture.records.map(\.name)
     gateColumns = mixture.columns
     embedding = try builder.embedding()

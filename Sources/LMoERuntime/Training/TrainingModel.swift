@@ -19,6 +19,8 @@ public final class TrainingModel {
   private let recomputes: Bool
   /// All that is trained, in the order of the model.
   let parameters: [Parameter]
+  /// The gate as it began; nil for fixed weights.
+  var routing: GateRouting?
 
   /// - Parameters:
   ///   - model: A model with factors that can be changed.
