@@ -51,7 +51,7 @@ struct MixtureCase: CustomTestStringConvertible {
   }
 
   /// The card with ids in place of names.
-  private static func named(_ json: JSON, _ ids: [String: String]) -> JSON {
+  static func named(_ json: JSON, _ ids: [String: String]) -> JSON {
     switch json {
     case .array(let items): .array(items.map { named($0, ids) })
     case .object(let object):
@@ -65,7 +65,11 @@ struct MixtureCase: CustomTestStringConvertible {
   }
 
   private func rows(_ ids: [String: String]) throws -> [NewEntry] {
-    let path = RuntimeFixture.path("mixtures/\(name)/rows.safetensors")
+    try Self.rows(RuntimeFixture.path("mixtures/\(name)/rows.safetensors"), ids)
+  }
+
+  /// The rows of a gate in a file, whose names have the experts' names in place of ids.
+  static func rows(_ path: String, _ ids: [String: String]) throws -> [NewEntry] {
     guard FileManager.default.fileExists(atPath: path) else { return [] }
     let file = try SafetensorsFile(path: path)
     return file.tensors.map { tensor in

@@ -44,7 +44,8 @@ extension GateRouting {
           (id, gate.isLearned ? 0 : place.scores[index], gate.isLearned ? place.rows[index] : []))
       }
     }
-    let everywhere = newcomers.flatMap(\.modules) + places.keys.map(\.text).filter { gate.scope == .module && !$0.isEmpty }
+    let everywhere =
+      newcomers.flatMap(\.modules) + places.keys.map(\.text).filter { gate.scope == .module && !$0.isEmpty }
     for newcomer in newcomers {
       let modules = newcomer.id == Gate.nullExpert ? everywhere : newcomer.modules
       var seen: Set<ByteKey> = []

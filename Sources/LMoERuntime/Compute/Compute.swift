@@ -108,7 +108,8 @@ final class Compute: @unchecked Sendable {
   func compute(_ term: Term, into output: Rows, accumulates: Bool = false, _ worker: Int) {
     unsafe withUnsafePointer(to: term) { term in
       unsafe multiply(
-        UnsafeBufferPointer(start: term, count: 1), output, 0..<output.width, accumulates: accumulates, worker)
+        UnsafeBufferPointer(start: term, count: 1), output, 0..<output.width, accumulates: accumulates, worker
+      )
     }
   }
 

@@ -190,7 +190,9 @@ extension LinearTape {
           for column in 0..<made.width {
             let c = 1 + (expert.rescaling.map { $0.mutableRows[0, column] } ?? 0)
             trained.b.gradient[rank, column] += made[rank, column] * c
-            guard let magnitude = trained.magnitudes[index], let norms = trained.norms[index] else { continue }
+            guard let magnitude = trained.magnitudes[index], let norms = trained.norms[index] else {
+              continue
+            }
             magnitude.gradient[0, column] +=
               made[rank, column] * trained.b.values[rank, column] / norms.mutableRows[0, column]
           }

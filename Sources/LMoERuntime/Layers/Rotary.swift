@@ -61,7 +61,8 @@ struct Rotary: Sendable {
     for row in 0..<gradient.count {
       let cosines = unsafe table.row(row)
       unsafe lmoe_rotate_backward(
-        gradient.row(row), gradient.width / headDimension, headDimension, cosines, cosines + headDimension / 2)
+        gradient.row(row), gradient.width / headDimension, headDimension, cosines, cosines + headDimension / 2
+      )
     }
   }
 

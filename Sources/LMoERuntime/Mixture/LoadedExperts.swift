@@ -52,7 +52,9 @@ struct LoadedExperts: Sendable {
     var factors: [(a: Weight, b: Weight)] = []
     var total = 0
     // Those that are trained come first, so that they are one run.
-    let order = records.indices.sorted { (trained.contains($0) ? 0 : 1, $0) < (trained.contains($1) ? 0 : 1, $1) }
+    let order = records.indices.sorted {
+      (trained.contains($0) ? 0 : 1, $0) < (trained.contains($1) ? 0 : 1, $1)
+    }
     for index in order {
       let record = records[index]
       guard let numbers = record.modules[ByteKey(module)], !numbers.isEmbedding else { continue }

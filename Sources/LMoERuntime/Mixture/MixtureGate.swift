@@ -42,7 +42,8 @@ struct MixtureGate: Sendable {
     switch source {
     case .constant(let weights):
       return GateInstance(
-        name: Gate.globalPlace, score: .constant, rows: nil, terms: .vector(weights), normaliser: .none, temperature: 1,
+        name: Gate.globalPlace, score: .constant, rows: nil, terms: .vector(weights), normaliser: .none,
+        temperature: 1,
         routed: Array(weights.indices), always: [], width: weights.count)
     case .routing(let routing): return try instance(Gate.globalPlace, routing, inputs: inputs)
     }

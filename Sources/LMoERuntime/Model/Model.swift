@@ -41,7 +41,8 @@ public final class Model {
     let mixture = try Mixture(selection, of: base)
     try self.init(
       base, selection: selection, mixture: mixture,
-      experts: LoadedExperts(mixture.records, in: base.bundle, on: base.pool), compute: Compute(pool: base.pool))
+      experts: LoadedExperts(mixture.records, in: base.bundle, on: base.pool),
+      compute: Compute(pool: base.pool))
   }
 
   init(

@@ -51,12 +51,16 @@ public final class TrainingModel {
   }
 
   /// All gates that decide something.
-  var gates: [GateTape] { [gate].compactMap(\.self) + blocks.flatMap(\.gates) + [head.head.gate].compactMap(\.self) }
-  private var linears: [Linear] { blocks.flatMap(\.linears).map(\.linear) + [head.head.linear] }
+  var gates: [GateTape] {
+    [gate].compactMap(\.self) + blocks.flatMap(\.gates) + [head.head.gate].compactMap(\.self)
+  }
+  var linears: [Linear] { blocks.flatMap(\.linears).map(\.linear) + [head.head.linear] }
 
   /// The first layer that has to be gone back through; nil if none has.
   private var lowest: Int? {
-    if gate?.isTrained == true { return blocks.firstIndex { $0.linears.contains { $0.linear.experts != nil } } }
+    if gate?.isTrained == true {
+      return blocks.firstIndex { $0.linears.contains { $0.linear.experts != nil } }
+    }
     return blocks.firstIndex { !$0.parameters.isEmpty }
   }
 
@@ -108,7 +112,8 @@ public final class TrainingModel {
     let scale = 1 / Float(max(1, settings.targets))
     let needsGradient = lowest != nil || head.head.isTrained || (gate?.isTrained == true)
     let nats = head.run(
-      x[blocks.count], targets(documents), scale: scale, into: needsGradient ? gradient : nil, modelGate: gate,
+      x[blocks.count], targets(documents), scale: scale, into: needsGradient ? gradient : nil,
+      modelGate: gate,
       in: pass)
     for index in blocks.indices.reversed() {
       guard let lowest, index >= lowest else { break }
