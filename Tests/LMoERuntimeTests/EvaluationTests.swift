@@ -26,7 +26,7 @@ import Testing
         #expect(found.tokens == matrix["tokens"]?[domain]?.int)
         #expect(abs(found.natsPerToken - expected) < 1e-4, "\(who) on \(domain): \(found.natsPerToken)")
         #expect(abs(found.perplexity - exp(found.natsPerToken)) < 1e-9 * found.perplexity)
-        let bytes = data.documents.reduce(0) { $0 + $1.text.count }
+        let bytes = data.documents.reduce(0) { $0 + $1.targetBytes }
         #expect(found.bytes == bytes)
       }
     }
@@ -60,7 +60,7 @@ import Testing
 
   @Test(arguments: [
     (#"{"text": "a"}"# + "\n\n" + #"{"prompt": "b", "completion": "c"}"# + "\n", "2"),
-    (#"{"txt": "a"}"#, #"line 1: it has neither "text" nor "prompt" and "completion""#),
+    (#"{"txt": "a"}"#, #"line 1: it has neither "text", nor "prompt" and "completion", nor "messages""#),
     (#"{"text": "a"}"# + "\n{", "line 2: "), (#"{"text": 3}"#, "line 1: "), ("", "0"),
   ])
   func `lines of JSON`(text: String, expected: String) {

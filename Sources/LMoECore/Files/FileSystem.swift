@@ -75,6 +75,8 @@ public protocol File: AnyObject, Sendable {
   var path: String { get }
   /// Its size in bytes.
   func size() throws(FileError) -> UInt64
+  /// When it was last written to, in nanoseconds since the beginning of 1970.
+  func modificationTime() throws(FileError) -> Int64
   /// Fills `buffer` from `offset`; a `FileError` with code 0 if the file ends before.
   @unsafe func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(FileError)
   /// Writes all of `buffer` at `offset`.

@@ -28,6 +28,16 @@ final class PosixFile: File {
 
   func size() throws(FileError) -> UInt64 { UInt64(clamping: try status().st_size) }
 
+  func modificationTime() throws(FileError) -> Int64 {
+    let facts = try status()
+    #if canImport(Glibc)
+      let time = facts.st_mtim
+    #else
+      let time = facts.st_mtimespec
+    #endif
+    return Int64(time.tv_sec) &* 1_000_000_000 &+ Int64(time.tv_nsec)
+  }
+
   func identity() throws(FileError) -> FileIdentity {
     let facts = try status()
     return FileIdentity(device: UInt64(facts.st_dev), inode: UInt64(facts.st_ino))

@@ -38,6 +38,10 @@ final class SimulatedFile: File {
     try with(nil, .inspect) { (_, node) in UInt64(node.current.count) }
   }
 
+  func modificationTime() throws(FileError) -> Int64 {
+    try with(nil, .inspect) { (_, node) in node.modified }
+  }
+
   func identity() throws(FileError) -> FileIdentity { FileIdentity(device: 1, inode: UInt64(node)) }
 
   @unsafe func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(FileError) {
@@ -64,6 +68,7 @@ final class SimulatedFile: File {
       let overlap = min(written.count, node.current.count - start)
       node.current.replaceSubrange(start..<start + overlap, with: written[..<overlap])
       node.current += written[overlap...]
+      node.modified += 1
       node.pending.append(.write(offset: start, bytes: written))
       state.bytesWritten += written.count
       if written.count < bytes.count { throw FileError(.write, path: path, code: ENOSPC, offset: offset) }
@@ -90,6 +95,7 @@ final class SimulatedFile: File {
       } else {
         node.current += [UInt8](repeating: 0, count: size - node.current.count)
       }
+      node.modified += 1
       node.pending.append(.truncate(size: size))
     }
   }

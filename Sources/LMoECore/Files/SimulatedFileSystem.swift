@@ -25,6 +25,8 @@ public final class SimulatedFileSystem: FileSystem {
     var current: [UInt8] = []
     var pending: [Pending] = []
     var isLocked = false
+    /// A clock that only writing moves.
+    var modified: Int64 = 0
   }
 
   struct State {

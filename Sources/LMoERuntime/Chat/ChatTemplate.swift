@@ -49,6 +49,15 @@ public struct ChatTemplate: Sendable {
     messages: [JSON], addingGenerationPrompt: Bool, variables: [(String, JSON)] = [],
     now: TemplateDate = .now
   ) throws(TemplateError) -> String {
+    try run(
+      messages: messages, addingGenerationPrompt: addingGenerationPrompt, variables: variables, now: now
+    ).output
+  }
+
+  /// Renders a conversation; the interpreter afterwards.
+  func run(
+    messages: [JSON], addingGenerationPrompt: Bool, variables: [(String, JSON)], now: TemplateDate
+  ) throws(TemplateError) -> TemplateInterpreter {
     let interpreter = TemplateInterpreter(path: path, date: now)
     let standard: [(String, JSON)] = [
       ("messages", .array(messages)), ("tools", .null), ("documents", .null),
@@ -66,7 +75,7 @@ public struct ChatTemplate: Sendable {
       interpreter.scope.set(name, value)
     }
     _ = try interpreter.run(statements)
-    return interpreter.output
+    return interpreter
   }
 
   /// Renders a conversation of plain messages.

@@ -19,6 +19,7 @@ public struct TemplateError: Error, Hashable, Sendable {
     case divisionByZero = "division-by-zero"
     case refused = "refused"
     case limit = "limit"
+    case inconsistent = "inconsistent"
   }
 
   /// The kind of error.

@@ -27,6 +27,11 @@ extension TemplateInterpreter {
     case .macro(let macro): scope.set(macro.name, define(macro))
     case .call(let macro, let call): try run(call, with: macro)
     case .filter(let filter, let body): try write(try filtered(by: filter, body).text)
+    case .generation(let body):
+      let start = output.utf8.count
+      let flow = try run(body, with: [])
+      if captures == 0 { generations.append(start..<output.utf8.count) }
+      return flow
     case .scope(let values, let body): return try run(body, with: values)
     case .breakLoop: return .breakLoop
     case .continueLoop: return .continueLoop

@@ -18,6 +18,10 @@ final class TemplateInterpreter {
   var line = 0
   var scope = TemplateScope(parent: nil)
   var output = ""
+  /// Bytes of the output that the template says are the model's.
+  var generations: [Range<Int>] = []
+  /// How many texts are being written to somewhere else than the output.
+  private(set) var captures = 0
   private var written = 0
   private var steps = 0
   private var depth = 0
@@ -117,7 +121,11 @@ final class TemplateInterpreter {
   func captured(_ body: () throws(TemplateError) -> Void) throws(TemplateError) -> String {
     let outer = output
     output = ""
-    defer { output = outer }
+    captures += 1
+    defer {
+      output = outer
+      captures -= 1
+    }
     try body()
     return output
   }

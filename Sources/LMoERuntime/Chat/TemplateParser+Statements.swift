@@ -55,7 +55,7 @@ extension TemplateParser {
     case "filter":
       let filter = try blockFilter(starting: true)
       return .filter(filter, try block("endfilter"))
-    case "generation": return .scope([], try block("endgeneration"))
+    case "generation": return .generation(try block("endgeneration"))
     case "with":
       var values: [(TemplateTarget, TemplateExpression)] = []
       while token.kind != .blockEnd {

@@ -82,7 +82,9 @@ struct TemplateStatement: Sendable {
     case macro(TemplateMacro)
     case call(TemplateMacro, TemplateExpression)
     case filter(TemplateExpression, [TemplateStatement])
-    /// `with`, and `generation`, which sets nothing.
+    /// What the model says, where a template tells.
+    case generation([TemplateStatement])
+    /// `with`.
     case scope([(TemplateTarget, TemplateExpression)], [TemplateStatement])
     case breakLoop
     case continueLoop

@@ -38,35 +38,6 @@ public struct Evaluation: Hashable, Sendable {
   /// Bits for each byte of text, which models with different tokenizers have in common.
   public var bitsPerByte: Double { bytes > 0 ? nats / log(2) / Double(bytes) : .nan }
 
-  /// A document as tokens.
-  public struct Sample: Hashable, Sendable {
-    /// The tokens.
-    public let tokens: [Int]
-    /// The first token that is scored; the very first one never is, for nothing comes before it.
-    public let start: Int
-    /// Bytes of what is scored.
-    public let bytes: Int
-  }
-
-  /// Turns a document into tokens.
-  ///
-  /// - Parameters:
-  ///   - document: The document.
-  ///   - tokenizer: The model's; it adds the special tokens that it always adds.
-  ///   - boundary: A token to put before and after it.
-  public static func sample(_ document: TextDocument, _ tokenizer: Tokenizer, boundary: Int?) -> Sample {
-    let edge = boundary.map { [$0] } ?? []
-    let whole =
-      edge + tokenizer.encode(utf8: document.prompt + document.text, addingSpecialTokens: true) + edge
-    guard !document.prompt.isEmpty else {
-      return Sample(tokens: whole, start: 1, bytes: document.text.count)
-    }
-    // A token across the seam is scored: it is of the completion in part.
-    let prompt = edge + tokenizer.encode(utf8: document.prompt, addingSpecialTokens: true)
-    let common = zip(prompt, whole).prefix { $0 == $1 }.count
-    return Sample(tokens: whole, start: max(1, common), bytes: document.text.count)
-  }
-
   /// Tokens that go through the model together.
   private static let batch = 2048
 
@@ -81,15 +52,11 @@ public struct Evaluation: Hashable, Sendable {
     _ samples: [Sample], by model: Model, context: Int, progress: (Int) -> Void = { _ in }
   ) throws -> Evaluation {
     var result = Evaluation()
-    var parts: [(tokens: [Int], start: Int)] = []
+    var parts: [(tokens: [Int], isTarget: [Bool])] = []
     for sample in samples {
       result.bytes += sample.bytes
-      for first in stride(from: 0, to: sample.tokens.count, by: context) {
-        let part = Array(sample.tokens[first..<min(first + context, sample.tokens.count)])
-        parts.append((part, max(1, sample.start - first)))
-      }
+      parts += sample.parts(context: context)
     }
-    parts.removeAll { $0.tokens.count <= $0.start }
     var next = 0
     while next < parts.count {
       var end = next
@@ -105,7 +72,7 @@ public struct Evaluation: Hashable, Sendable {
       var sum = Evaluation()
       try model.forward(segments, wanting: .all) { output in
         let part = group[next + output.segment]
-        guard output.position + 1 >= part.start else { return }
+        guard output.position + 1 < part.tokens.count, part.isTarget[output.position + 1] else { return }
         sum.add(output.logits.negativeLogLikelihood(of: part.tokens[output.position + 1]))
       }
       result.add(sum)

@@ -26,8 +26,10 @@ struct Eval: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Measure what texts cost: nats per token and perplexity, by kind of text.",
     discussion: """
-      Texts are plain files, each one text, or JSON lines (.jsonl) with "text", or with "prompt" and \
-      "completion", of which the completion is scored. The first token of a text is not scored.
+      Texts are plain files, each one text, or JSON lines (.jsonl) with "text"; with "prompt" and \
+      "completion", of which the completion is scored; or with "messages" in the form of the base's chat \
+      template, of which the assistant's are scored. A line's "domain" says what kind of text it is. The first \
+      token of a text is not scored.
 
       --compare takes base, uniform, each (every expert outright), gate (the bundle's own), gate:NAME and names \
       of experts, with commas between them, and prints one table.
@@ -79,18 +81,10 @@ struct Eval: ParsableCommand {
     let base = try options.load(file)
     let tokenizer = try Tokenizer(bundle: base.bundle)
     let boundary = try between.map { try token($0, of: tokenizer) }
-    var samples: [(domain: String, samples: [Evaluation.Sample])] = []
-    for item in data {
-      let texts = try TextData(domain: item.domain, path: item.path, bytes: try readWhole(item.path))
-      let own = texts.documents.prefix(limit ?? .max).map {
-        Evaluation.sample($0, tokenizer, boundary: boundary)
-      }
-      if let place = samples.firstIndex(where: { $0.domain.hasSameBytes(as: item.domain) }) {
-        samples[place].samples += own
-      } else {
-        samples.append((item.domain, own))
-      }
-    }
+    var heldOut = HeldOut(
+      TextCoding(tokenizer, between: boundary), chat: ChatForm(bundle: base.bundle), limit: limit ?? .max)
+    for item in data { try heldOut.add(try readWhole(item.path), of: item.path, domain: item.domain) }
+    let samples = heldOut.groups
     let choices = try self.choices(in: base.bundle)
     let tokens = samples.reduce(0) { $0 + $1.samples.reduce(0) { $0 + $1.tokens.count } } * choices.count
     let progress = ProgressBar(base.bundle.path, total: UInt64(tokens), unit: .tokens)

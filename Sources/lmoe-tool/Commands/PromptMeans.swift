@@ -9,7 +9,7 @@ struct PromptText {
   /// The expert's id.
   let expert: Bits128
   /// The texts: all of a plain file, or those of its lines of JSON.
-  let texts: [[UInt8]]
+  let texts: [TextDocument]
   /// The file's name, without its directory.
   let file: String
   private let bytes: [UInt8]
@@ -34,9 +34,8 @@ struct PromptText {
     guard String(validating: bytes, as: UTF8.self) != nil else {
       throw ExpertError(.invalidText, path: argument.directory, found: "it is not UTF-8")
     }
-    texts = try TextData(domain: argument.name, path: argument.directory, bytes: bytes).documents.map {
-      $0.prompt + $0.text
-    }
+    let chat = ChatForm(bundle: bundle)
+    texts = try TextData(domain: argument.name, path: argument.directory, bytes: bytes, chat: chat).documents
   }
 
   /// What the gate's card says of it.
@@ -63,13 +62,13 @@ func promptMeans(
   _ bundle: Bundle, base: String?, scope: Gate.Scope, texts: [PromptText]
 ) throws -> [Bits128: [ByteKey: [Float]]] {
   let model = try Model(LoadedBase(bundle, at: base))
-  let tokenizer = try Tokenizer(bundle: bundle)
+  let coding = TextCoding(try Tokenizer(bundle: bundle))
   let positions = model.configuration.maximumPositions
   var result: [Bits128: [ByteKey: [Float]]] = [:]
   for (expert, texts) in Dictionary(grouping: texts, by: \.expert) {
     let means = InputMeans(scope: scope)
     for text in texts.flatMap(\.texts) {
-      let tokens = tokenizer.encode(utf8: text, addingSpecialTokens: true)
+      let tokens = coding.sample(text).tokens
       // A text longer than the context is read in parts, each from its own beginning.
       for start in stride(from: 0, to: tokens.count, by: positions) {
         let part = Array(tokens[start..<min(start + positions, tokens.count)])
