@@ -51,7 +51,6 @@ struct GradientCase: CustomTestStringConvertible {
     var settings = TrainingModel.PassSettings(
       targets: documents.reduce(0) { $0 + $1.isTarget.count { $0 } },
       rows: documents.reduce(0) { $0 + $1.tokens.count })
-    settings.labelled = documents.reduce(0) { $0 + ($1.label == nil ? 0 : $1.tokens.count) }
     let auxiliary = json["auxiliary"]
     settings.losses.balance = auxiliary?["balance"]?.double ?? 0
     settings.losses.z = auxiliary?["z"]?.double ?? 0

@@ -21,7 +21,8 @@ import class LMoEFormat.Bundle
     plan.recomputes = recomputes
     let model = try TrainingModel(plan, on: base)
     let documents = sample.documents(columns: model.model.gateColumns)
-    let settings = sample.settings(documents)
+    var settings = sample.settings(documents)
+    settings.labelled = model.labelled(documents)
     let result = model.run(documents, settings)
     let expected = try Reference(sample.json["gradients"]?.string ?? "")
 

@@ -23,7 +23,7 @@ public struct AuxiliaryLosses: Hashable, Sendable {
     var supervised = 0.0
     /// Gates of the model.
     var gates = 1
-    /// Rows of the whole step, and those with labels.
+    /// Rows of the whole step, and pairs of a row with a label and a gate that routes it.
     var rows = 1
     var labelled = 1
   }

@@ -56,7 +56,7 @@ struct GateMeans: Sendable {
     result.auxiliary.z = share * squares / Double(rows)
     let entropyOfMean = means.reduce(0) { $0 - ($1 > 0 ? $1 * GateWork.logarithm($1) : 0) }
     result.auxiliary.mutualInformation = share * (probabilityEntropy / Double(rows) - entropyOfMean)
-    result.auxiliary.supervised = supervised / Double(max(1, scale.labelled)) / Double(scale.gates)
+    result.auxiliary.supervised = supervised / Double(max(1, scale.labelled))
     return result
   }
 }

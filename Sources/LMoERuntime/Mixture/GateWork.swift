@@ -78,8 +78,8 @@ private import CLMoEKernels
     if let label = label(row) {
       unsafe out.update(repeating: 0, count: weights.width)
       for column in always { unsafe out[column] = 1 }
-      unsafe out[label] = 1
       if let index = routed.firstIndex(of: label) {
+        unsafe out[label] += 1
         means.supervised -= log(max(Double(unsafe scratch.p[index]), 1e-300))
       }
     }
@@ -210,7 +210,7 @@ private import CLMoEKernels
     let n = scratch.n
     let (p, w) = unsafe (scratch.p, scratch.w)
     if let label = label(row) {
-      let factor = Float(scale.supervised / Double(max(1, scale.labelled)) / Double(scale.gates))
+      let factor = Float(scale.supervised / Double(max(1, scale.labelled)))
       let target = routed.firstIndex(of: label)
       for index in 0..<n {
         unsafe out[index] = target == nil ? 0 : factor * (p[index] - (index == target ? 1 : 0))

@@ -12,7 +12,7 @@ final class Parameter: Sendable {
     case a
     /// The factor that gives an expert's output.
     case b
-    /// The magnitudes of DoRA, which go at the rate of A.
+    /// The magnitudes of DoRA.
     case magnitude
   }
 

@@ -75,7 +75,7 @@ public final class TrainingModel {
 
   /// How a pass counts in its step.
   struct PassSettings: Sendable {
-    /// Targets, rows and labelled rows of the whole step.
+    /// Targets and rows of the whole step, and what `labelled` counts of its documents.
     var targets: Int
     var rows: Int
     var labelled = 0
@@ -127,6 +127,14 @@ public final class TrainingModel {
     }
     if let gate, gate.isTrained { pass.compute.run(gate.backward(x[0], in: pass)) }
     return PassResult(nats: nats, statistics: pass.statistics)
+  }
+
+  /// Pairs of a row with a label and a gate that routes it, which the supervised loss is the mean over.
+  func labelled(_ documents: [Document]) -> Int {
+    documents.reduce(0) { sum, document in
+      guard let label = document.label else { return sum }
+      return sum + document.tokens.count * gates.count { $0.gate.routed.contains(label) }
+    }
   }
 
   /// Brings up to date what follows from parameters, after they have changed.
