@@ -3,7 +3,9 @@
 
 #include "elementwise_body.h"
 #include "training_body.h"
-#include "training_steps_body.h"
+#include "optimizer_body.h"
+#include "dropout_body.h"
+#include "transposition_body.h"
 
 /// Whether packing a weight costs more than what it saves. That depends on nothing but the numbers of rows and
 /// the depths, so that every range of columns is computed in the same way.
@@ -26,8 +28,11 @@ static void gemm(size_t m, const lmoe_term *terms, size_t term_count, size_t fir
 }
 
 const lmoe_kernels KERNELS = {
-    NAME,         gemm,         rms_norm,          silu_multiply, add,
-    add_bias,     rotate,       softmax,           log_sum_exp,   to_f16,
-    rms_norm_backward, silu_product, silu_product_backward, rotate_backward, exp_minus,
-    softmax_backward, cross_entropy, dot, scale, add_scaled,
-    adamw, dropout, dropout_backward, transpose_strided};
+    NAME, gemm,
+    // elementwise_body.h
+    rms_norm, silu_multiply, add, add_bias, rotate, softmax, log_sum_exp, to_f16,
+    // training_body.h
+    rms_norm_backward, silu_product, silu_product_backward, rotate_backward, exp_minus, softmax_backward,
+    cross_entropy,
+    // optimizer_body.h, dropout_body.h, transposition_body.h
+    dot, scale, add_scaled, adamw, dropout, dropout_backward, transpose_strided};

@@ -69,11 +69,11 @@ static void silu_product_backward(const float *gate, const float *up, const floa
                                   float *gate_out, float *up_out) {
   PASS(count, {
     vec g = load_lanes(gate + i, n), u = load_lanes(up + i, n), gradient = load_lanes(d + i, n);
-    // Never infinite, for that times a sigmoid of 0 were no number.
-    vec e = smaller(splat(3e38f), exponential(-g));
-    vec sigmoid = 1.0f / (e + 1.0f), product = g * sigmoid;
-    // 1 - sigmoid as e * sigmoid, which has no difference to lose digits in.
-    vec slope = multiply_add(product, e * sigmoid, sigmoid);
+    vec e = exponential(-g), sigmoid = 1.0f / (e + 1.0f), product = g * sigmoid;
+    // 1 - sigmoid without a difference, which would lose digits; and 0 where e is infinite, not what 0 times
+    // infinity is.
+    vec rest = smaller(splat(3e38f), e) * sigmoid;
+    vec slope = multiply_add(product, rest, sigmoid);
     store_lanes(gate_out + i, gradient * u * slope, n);
     store_lanes(up_out + i, gradient * product, n);
   })
