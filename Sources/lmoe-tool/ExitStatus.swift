@@ -30,6 +30,7 @@ extension ParsableCommand {
     switch error {
     case let error as FormatError:
       status = error.code == .io || error.code == .commitUncertain ? .inputOutput : .refused
+    case let error as TrainingStateError: status = error.isInputOutput ? .inputOutput : .refused
     case is FileError: status = .inputOutput
     case is ExpertError, is RuntimeError, is TokenizerError, is TemplateError: status = .refused
     default: exit(withError: error)
