@@ -120,7 +120,7 @@ struct LineChart {
         continue
       }
       let x = Self.coordinate(steps.place(of: Double(point.step)) * 1000)
-      let y = Self.coordinate((1 - max(-0.5, min(1.5, place))) * Self.height)
+      let y = Self.coordinate((1 - max(-0.02, min(1.02, place))) * Self.height)
       path += "\(isOpen && !isDots ? "L" : "M")\(x) \(y)"
       // A point between gaps would have no line.
       let isLast = index + 1 == curve.points.count || !curve.points[index + 1].value.isFinite

@@ -10,43 +10,44 @@ extension ReportPage {
     if !rates.isEmpty {
       others.insert(
         LineChart(
-          id: "rates", title: "Learning rate", curves: rates, steps: scale, isFromZero: true,
-          style: "small", marks: marks), at: 0)
+          id: "rates", title: "Learning rate", curves: rates.map { $0.withGaps.thinned() },
+          steps: smallScale, isFromZero: true, style: "small", marks: marks), at: 0)
     }
-    let norms = curve("norm", "s0 thin", \.gradientNorm)
+    let norms = curve("norm", \.gradientNorm)
     let sorted = norms.values.sorted()
     // A few large ones would hide all others.
     let hasSpikes = !sorted.isEmpty && (sorted.last ?? 0) > 10 * sorted[sorted.count / 2]
     others.append(
       LineChart(
-        id: "norm", title: "Gradient norm", curves: [norms.withGaps.thinned()], steps: scale,
-        isFromZero: true, logarithmic: hasSpikes, style: "small", marks: marks))
+        id: "norm", title: "Gradient norm", curves: Self.lines(norms), steps: smallScale,
+        isFromZero: true, logarithmic: hasSpikes, style: "small", marks: marks, hasLegend: false))
     others.append(
       LineChart(
         id: "speed", title: "Tokens per second",
-        curves: [curve("tokens/s", "s0 thin", \.tokensPerSecond).withGaps.thinned()], steps: scale,
-        isFromZero: true, style: "small", marks: marks))
+        curves: Self.lines(curve("tokens/s", \.tokensPerSecond)), steps: smallScale, isFromZero: true,
+        style: "small", marks: marks, hasLegend: false))
     return (lossChart, others)
   }
 
   private var lossChart: LineChart {
-    let raw = curve("loss", "s0", \.loss)
-    // So few that there is nothing to smooth.
-    guard raw.points.count >= 12 else {
-      return LineChart(
-        id: "loss", title: "Loss", curves: [raw], steps: scale, logarithmic: false, marks: marks)
-    }
-    let half = max(2, min(500, raw.points.count / 60))
-    let smooth = raw.smoothed("smoothed", style: "s0", over: half)
-    return LineChart(
-      id: "loss", title: "Loss",
-      curves: [
-        Curve("loss", style: "faint", raw.points).withGaps.thinned(), smooth.withGaps.thinned(),
-      ], steps: scale, logarithmic: false, marks: marks)
+    LineChart(
+      id: "loss", title: "Loss", curves: Self.lines(curve("loss", \.loss)), steps: scale,
+      logarithmic: false, marks: marks)
   }
 
-  private func curve(_ name: String, _ style: String, _ value: (StepMetrics) -> Double) -> Curve {
-    Curve(name, style: style, metrics.steps.map { Curve.Point(step: $0.step, value: value($0)) })
+  /// A curve as it is drawn: what was measured faintly, and its moving mean.
+  private static func lines(_ raw: Curve) -> [Curve] {
+    // So few that there is nothing to smooth.
+    guard raw.points.count >= 12 else { return [raw.withGaps.thinned()] }
+    let half = max(2, min(500, raw.points.count / 60))
+    return [
+      Curve(raw.name, style: "faint", raw.points).withGaps.thinned(),
+      raw.smoothed("smoothed", style: "s0", over: half).withGaps.thinned(),
+    ]
+  }
+
+  private func curve(_ name: String, _ value: (StepMetrics) -> Double) -> Curve {
+    Curve(name, style: "s0", metrics.steps.map { Curve.Point(step: $0.step, value: value($0)) })
   }
 
   /// What is added to the loss, a chart each: their sizes have nothing in common.
@@ -58,8 +59,8 @@ extension ReportPage {
     return Self.curves(metrics.steps, \.auxiliary, names: titles).enumerated().map { index, curve in
       LineChart(
         id: "auxiliary\(index)", title: curve.name,
-        curves: [Curve(curve.name, style: "s0 thin", curve.points)], steps: scale, style: "small",
-        marks: marks)
+        curves: Self.lines(Curve("measured", style: "s0", curve.points)), steps: smallScale, style: "small",
+        marks: marks, hasLegend: false)
     }
   }
 
@@ -83,14 +84,14 @@ extension ReportPage {
       }
     }
     return points.enumerated().map {
-      Curve($0.element.name, style: "s\($0.offset % 4)", $0.element.points).withGaps.thinned()
+      Curve($0.element.name, style: "s\($0.offset % 4)", $0.element.points)
     }
   }
 
   /// The loss, with what happened on its time axis.
   func lossSection(_ chart: LineChart?) -> String {
     guard let chart else { return "<p class=\"none\">No step has been taken.</p>\n" }
-    return Self.section("Loss", "", lane + chart.html())
+    return Self.section("Training", "", lane + chart.html())
   }
 
   /// The other curves of the steps.

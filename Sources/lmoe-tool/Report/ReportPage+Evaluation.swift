@@ -53,7 +53,7 @@ extension ReportPage {
         return from + "<b>\(Self.nats(best.value))</b> at step \(grouped(best.step))"
       } ?? ""
     return LineChart(
-      id: id, title: title, note: note, curves: curves, steps: scale,
+      id: id, title: title, note: note, curves: curves, steps: isSmall ? smallScale : scale,
       level: start.map { LineChart.Level(value: $0.value, name: "step 0") }, style: isSmall ? style : "",
       marks: marks, hasLegend: false)
   }

@@ -35,6 +35,10 @@ extension ReportPage {
     return step == 0 ? "before the first step" : "after step \(grouped(step))"
   }
 
+  private func shortTitle(_ maps: RoutingMaps, _ evaluation: Int) -> String {
+    "step \(grouped(maps.steps[evaluation]))"
+  }
+
   /// Kinds of text by experts, over all layers.
   private func table(_ maps: RoutingMaps, side: Int, evaluation: Int) -> String {
     let hasNumbers = maps.width <= 8
@@ -80,11 +84,12 @@ extension ReportPage {
       drawing(maps, side: side, evaluation: evaluation, column: column)
     }.joined()
     let axes = sides.map { _ in axis(maps) }.joined()
+    let heads = sides.map { "<em>\(shortTitle(maps, $0))</em>" }.joined()
     return """
       <figure class="map k\(column)" data-column="\(column)">
       <figcaption><i class="swatch"></i><bdi>\(names[column].html)</bdi></figcaption>
-      <div class="pair sides\(sides.count)"><div class="names" aria-hidden="true">\(labels)</div>\(drawings)\
-      <b aria-hidden="true">layer</b>\(axes)</div>
+      <div class="pair sides\(sides.count)"><i></i>\(heads)<div class="names">\(labels)</div>\(drawings)\
+      <b>layer</b>\(axes)</div>
       </figure>
 
       """

@@ -34,7 +34,7 @@ extension ReportPage {
     const reading = (id, step) => {
       if (id === "use") {
         const index = nearest(data.use.x, step);
-        const shares = data.use.shares[index].map((share, column) => [share, data.use.names[column]]);
+        const shares = data.use.shares[index].map((share, column) => [share, data.names[column]]);
         const top = shares.sort((a, b) => b[0] - a[0]).slice(0, 5);
         return [data.use.x[index],
           top.map(([share, name]) => `${name} ${Math.round(share * 100)} %`).join(", ")];
@@ -103,6 +103,7 @@ extension ReportPage {
     const drawings = [...document.querySelectorAll(".map")].map(map => ({
       column: Number(map.dataset.column), sides: [...map.querySelectorAll(".pair>svg")],
     }));
+    const heads = [...document.querySelectorAll(".map .pair>em:nth-of-type(2)")];
     const shade = value => Number.isNaN(value) ? 0
       : Math.round(Math.min(1, Math.abs(value) / maps.largest) * shades);
     const draw = index => {
@@ -117,7 +118,7 @@ extension ReportPage {
           if (C <= 8) cell.textContent = two(value);
         });
       });
-      drawings.forEach(({column, sides}) => {
+      drawings.forEach(({column, sides}, map) => {
         const paths = Array.from({length: shades}, () => "");
         for (let domain = 0; domain < D; domain++) {
           for (let row = 0; row < R; row++) {
@@ -125,6 +126,7 @@ extension ReportPage {
             if (level) paths[level - 1] += `M${row} ${domain}h1v1h-1z`;
           }
         }
+        heads[map].textContent = `step ${whole(maps.steps[index])}`;
         paths.forEach((path, level) => sides[1].children[level].setAttribute("d", path));
       });
     };
@@ -139,7 +141,7 @@ extension ReportPage {
     const caption = $("cell");
     const tell = (domain, column, where, value) => {
       const texts = shown.map(index => `${two(value(weights(index)))} ${moment(index)}`);
-      caption.textContent = `${data.use ? data.use.names[column] : column}${where}, ${maps.domains[domain]}: `
+      caption.textContent = `${data.names[column]}${where}, ${maps.domains[domain]}: `
         + texts.join(", ");
     };
     drawings.forEach(({column, sides}) => sides.forEach(side => {

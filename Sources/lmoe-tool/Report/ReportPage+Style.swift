@@ -23,6 +23,7 @@ extension ReportPage {
     .charts{display:grid;gap:2.25rem 2.5rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,17rem),1fr))}
     .chart+.charts,.chart+.chart{margin-top:2.25rem}
     .charts .chart{margin-top:0}
+    .small .s0{stroke-width:1.5}
     .chart{min-width:0;--high:16rem;padding-left:3.25rem}
     .small{--high:8rem}
     .flat{--high:6rem}
@@ -39,7 +40,7 @@ extension ReportPage {
     .small .toggle{margin-left:0}
     .plot{position:relative;height:var(--high);touch-action:pan-y}
     .layer{position:absolute;inset:0}
-    .layer svg{display:block;width:100%;height:100%;overflow:hidden}
+    .layer svg{display:block;width:100%;height:100%;overflow:visible}
     .log{display:none}
     .chart:has(:checked) .log{display:block}
     .chart:has(:checked) .linear{display:none}
@@ -47,7 +48,6 @@ extension ReportPage {
     vector-effect:non-scaling-stroke}
     .plot .grid{stroke:var(--line);stroke-width:1}
     .plot .faint{stroke:var(--soft);stroke-width:1;opacity:.45}
-    .plot .thin{stroke-width:1.25}
     .s1 path,path.s1{stroke-dasharray:7 5}
     .s2 path,path.s2{stroke-dasharray:1 5}
     .plot path.s1,.plot path.s2,.plot path.s3{stroke:var(--soft)}
@@ -79,6 +79,7 @@ extension ReportPage {
     .signs{margin:.375rem 0 1.25rem 3.25rem}
     .sign{font-style:normal;position:relative;display:inline-block;width:.75rem;margin-right:.375rem;line-height:1;\
     text-align:center;color:var(--soft);font-size:.75rem}
+    .lane .sign:not(.checkpoint){background:var(--paper)}
     .lane .sign{position:absolute;bottom:1px;margin:0;transform:translateX(-50%);cursor:default}
     .sign.checkpoint::before{content:"";display:inline-block;border-left:1px solid;height:.5rem}
     .sign.resumed::before{content:"↻"}
@@ -103,7 +104,7 @@ extension ReportPage {
     .mix thead span{display:block;border-bottom:3px var(--u) rgb(var(--c));overflow:hidden;text-overflow:ellipsis;\
     white-space:nowrap;padding:0 .25rem}
     .mix td[class]{--a:0;min-width:3.5rem;height:1.625rem;text-align:center;\
-    background:linear-gradient(rgb(var(--c)/calc(var(--a)*.75)) 0 0) var(--cell)}
+    background:linear-gradient(rgb(var(--c)/calc(var(--a)*(var(--tint) + .1))) 0 0) var(--cell)}
     .many thead bdi{display:none}
     .many thead span{height:.375rem;border:0;background:rgb(var(--c))}
     .many{border-spacing:0}
@@ -124,6 +125,8 @@ extension ReportPage {
     .names span{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
     .dense .names{font-size:.5625rem}
     .bare .names span{visibility:hidden}
+    .pair em{font-style:normal;font-size:.75rem;line-height:1.25rem;color:var(--soft);white-space:nowrap;overflow:hidden}
+    .pair .names,.pair .names~b{grid-column:1}
     .pair svg{display:block;width:100%;height:calc(var(--rows)*var(--row));background:var(--cell)}
     .pair path{fill:rgb(var(--c));shape-rendering:crispEdges}
     .pair .gaps{fill:none;stroke:var(--paper);stroke-width:1;vector-effect:non-scaling-stroke}

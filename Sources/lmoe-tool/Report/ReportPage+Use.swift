@@ -3,7 +3,7 @@ import LMoERuntime
 
 extension ReportPage {
   /// The most stretches of steps that the use of experts is drawn in.
-  private static let stretches = 400
+  private static let stretches = 200
 
   /// The use of experts in a stretch of steps, as parts of 1 that add up to it.
   struct Use {
@@ -38,7 +38,7 @@ extension ReportPage {
       step.entropy.map { Curve.Point(step: step.step, value: $0) }
     }
     guard !points.isEmpty else { return [] }
-    let curve = Curve("entropy", style: "s0 thin", points)
+    let curve = Curve("entropy", style: "s0", points)
     let ends = [points.first, points.last].compactMap { $0.map { formatted($0.value, digits: 2) } }
     return [
       LineChart(
@@ -109,7 +109,7 @@ extension ReportPage {
     let uses = uses
     guard !uses.isEmpty else { return .null }
     return [
-      "names": .array(names.map { .string($0.printable) }), "x": .array(uses.map { .integer($0.step) }),
+      "x": .array(uses.map { .integer($0.step) }),
       "shares": .array(
         uses.map { .array($0.shares.map { .double(($0 * 1000).rounded() / 1000) }) }),
     ]

@@ -9,6 +9,8 @@ struct ReportPage {
   let metrics: TrainingMetrics
   /// The steps of the run.
   let scale: ChartScale
+  /// The same with fewer names, for small charts.
+  let smallScale: ChartScale
   /// How much of each expert each kind of text has, by layer; nil without a gate.
   let maps: RoutingMaps?
   /// The last step that anything is known of.
@@ -23,6 +25,7 @@ struct ReportPage {
       metrics.steps.last?.step ?? 0, metrics.evaluations.last?.step ?? 0,
       metrics.events.map(\.step).max() ?? 0)
     scale = ChartScale.steps(to: lastStep)
+    smallScale = ChartScale.steps(to: lastStep, count: 3)
     maps = RoutingMaps(metrics)
     marks = Self.marks(metrics.events, scale)
   }
@@ -39,7 +42,7 @@ struct ReportPage {
         + "</main>\n" + notes,
       data: [
         "last": .integer(max(1, lastStep)), "charts": .array(curves.map(\.data)),
-        "use": useData, "maps": maps?.data ?? .null,
+        "use": useData, "names": .array(names.map { .string($0.printable) }), "maps": maps?.data ?? .null,
       ],
       script: Self.script
     ).html
