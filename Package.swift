@@ -63,7 +63,8 @@ let package = Package(
       dependencies: ["LMoERuntime", "LMoEExperts", "LMoEFormat", "LMoECore", "CLMoEKernels"],
       swiftSettings: testSettings),
     .testTarget(
-      name: "ToolTests", dependencies: ["lmoe-tool", "LMoEFormat", "LMoECore"], exclude: ["Snapshots"],
+      name: "ToolTests", dependencies: ["lmoe-tool", "LMoERuntime", "LMoEFormat", "LMoECore"],
+      exclude: ["Snapshots"],
       swiftSettings: testSettings),
   ],
   swiftLanguageModes: [.v6]

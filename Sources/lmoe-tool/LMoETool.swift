@@ -16,7 +16,7 @@ import LMoECore
       Import.self, Inspect.self, Verify.self, Add.self, Remove.self, Rename.self, History.self,
       Restore.self, Compact.self, Export.self, GateCommand.self, Diff.self, Generate.self, Eval.self,
       LogitsCommand.self,
-      Tokenize.self, Bench.self,
+      Tokenize.self, Report.self, Bench.self,
     ])
 
   static func main() {

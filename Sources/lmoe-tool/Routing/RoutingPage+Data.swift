@@ -1,12 +1,6 @@
 import LMoECore
 
 extension RoutingPage {
-  private static let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
-  /// The number that the largest weight has.
-  private static let steps: Float = 2047
-  /// Stands for a weight that was not taken down.
-  private static let missing = 4095
-
   /// What the script needs.
   ///
   /// The weights of a token are a text with two letters a number, by place and column: 2047 + 2047 · weight /
@@ -36,18 +30,13 @@ extension RoutingPage {
     if weights.allSatisfy(\.isEmpty) { return [] }
     var bytes: [UInt8] = []
     bytes.reserveCapacity(trace.places.count * trace.columns.count * 2)
+    let coder = WeightCode(largest: largest)
     for place in trace.places.indices {
       let row = weights.indices.contains(place) ? weights[place] : []
       for column in trace.columns.indices {
-        let code = row.indices.contains(column) ? code(row[column]) : Self.missing
-        bytes += [Self.alphabet[code >> 6], Self.alphabet[code & 63]]
+        coder.append(row.indices.contains(column) ? row[column] : nil, to: &bytes)
       }
     }
     return bytes
-  }
-
-  private func code(_ weight: Float) -> Int {
-    guard weight.isFinite, largest > 0 else { return weight.isFinite ? Int(Self.steps) : Self.missing }
-    return Int((weight / largest * Self.steps).rounded()) + Int(Self.steps)
   }
 }

@@ -38,13 +38,13 @@ extension RoutingPage {
       """
       <li class="k\(column)"><button type="button" aria-pressed="false">\
       <i class="swatch"></i><bdi>\(trace.names[column].html)</bdi> \
-      <span>\(Self.percent(summary.lead(column)))</span></button></li>
+      <span>\(HTMLPage.percent(summary.lead(column)))</span></button></li>
 
       """
     }.joined()
     let undecided =
       summary.undecided > 0
-      ? "<li class=\"undecided\">undecided <span>\(Self.percent(summary.undecided))</span></li>\n" : ""
+      ? "<li class=\"undecided\">undecided <span>\(HTMLPage.percent(summary.undecided))</span></li>\n" : ""
     return """
       <ul class="legend" aria-label="Experts, and the part of the tokens each leads">
       \(items)\(undecided)</ul>

@@ -21,7 +21,7 @@ extension RoutingPage {
 
   private func expert(_ column: Int) -> String {
     let mean = summary.mean(column)
-    let length = Self.fraction(abs(mean) / Double(fullBar))
+    let length = HTMLPage.fraction(abs(mean) / Double(fullBar))
     return """
       <div class="name k\(column)"><i class="swatch"></i><bdi>\(trace.names[column].html)</bdi></div>\
       <div class="bar k\(column)"><i class="\(mean < 0 ? "n" : "")" style="--w:\(length)"></i><s></s></div>\
@@ -60,7 +60,7 @@ extension RoutingPage {
 
   private static func cellAttributes(_ mean: Double, _ largest: Float) -> String {
     let size = largest > 0 ? abs(mean) / Double(largest) : 0
-    return "\(mean < 0 ? " n" : "")\" style=\"--a:\(fraction(size))\">"
+    return "\(mean < 0 ? " n" : "")\" style=\"--a:\(HTMLPage.fraction(size))\">"
   }
 
   /// The mean weight of a column at each place.

@@ -1,23 +1,8 @@
 extension RoutingPage {
   /// How the page looks.
-  static let style = """
-    :root{color-scheme:light dark;--paper:#fff;--ink:#1b1b19;--soft:#6d6c67;--prompt:#595853;--line:#dddcd6;--cell:#efeee9;\
-    --base:140 139 132;--tint:.42;--mono:ui-monospace,"SF Mono",SFMono-Regular,Menlo,Consolas,"Liberation Mono",\
-    monospace}
-    @media (prefers-color-scheme:dark){:root{--paper:#161615;--ink:#ecebe6;--soft:#989790;--prompt:#b3b2ab;--line:#3a3936;\
-    --cell:#262624;--base:150 149 142;--tint:.55}}
-    *{box-sizing:border-box}
-    html{-webkit-text-size-adjust:100%;print-color-adjust:exact;-webkit-print-color-adjust:exact}
-    body{margin:0 auto;max-width:76rem;padding:3.5rem 2.5rem 4rem;background:var(--paper);color:var(--ink);\
-    font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Liberation Sans",sans-serif}
-    button{font:inherit;color:inherit;background:none;border:0;padding:0;cursor:pointer}
-    :focus-visible{outline:2px solid var(--ink);outline-offset:2px}
-    bdi{overflow-wrap:anywhere}
-    h1{margin:0;font-size:2rem;line-height:1.2;font-weight:600;letter-spacing:-.015em}
-    dl{display:flex;flex-wrap:wrap;gap:.75rem 2rem;margin:1.25rem 0 0;font-size:.875rem}
-    dt{color:var(--soft);font-size:.8125rem}
-    dd{margin:0}
+  static let style = HTMLPage.style + ownStyle + panelStyle + narrowStyle
 
+  private static let ownStyle = """
     .ribbon{position:relative;margin:3.25rem 0 0;height:3.5rem;background:var(--cell)}
     .ribbon svg{display:block;width:100%;height:100%}
     .ribbon path{fill:rgb(var(--c));shape-rendering:crispEdges}
@@ -30,13 +15,9 @@ extension RoutingPage {
     #cursor{position:absolute;top:-.25rem;bottom:-.25rem;min-width:4px;border:1px solid var(--ink);\
     background:rgb(127 127 127/.25)}
 
-    .legend{display:flex;flex-wrap:wrap;gap:.5rem 2rem;margin:1rem 0 0;padding:0;list-style:none}
     .legend span,.undecided{color:var(--soft);font-variant-numeric:tabular-nums}
     .legend button[aria-pressed=true] bdi{font-weight:600}
     .lit .legend button[aria-pressed=false]{opacity:.45}
-    .swatch{display:inline-block;width:1rem;height:1rem;margin-right:.5rem;vertical-align:-.15rem;\
-    background:rgb(var(--c)/var(--tint));border-bottom:3px var(--u) rgb(var(--c))}
-    .none{color:var(--soft)}
 
     main{display:grid;grid-template-columns:minmax(0,1fr) 22rem;gap:3.5rem;margin-top:3rem}
     #tokens{font:1rem/2 var(--mono);white-space:pre-wrap;overflow-wrap:anywhere;tab-size:4}
@@ -55,7 +36,7 @@ extension RoutingPage {
     .empty::before{content:"·"}
     .odd{border:1px solid var(--line);font-size:.8em}
 
-    """ + panelStyle + narrowStyle
+    """
 
   private static let panelStyle = """
     aside{position:sticky;top:2rem;align-self:start;max-height:calc(100vh - 4rem);overflow:auto;\
@@ -99,7 +80,6 @@ extension RoutingPage {
     .axis div{position:relative;height:1.25rem;grid-column:2}
     .axis span{position:absolute;transform:translateX(-50%)}
     .caption{margin:1rem 0 0;color:var(--soft);font-size:.8125rem;min-height:1.5em}
-    footer{margin-top:4rem;max-width:44rem;color:var(--soft);font-size:.8125rem}
 
     """
 

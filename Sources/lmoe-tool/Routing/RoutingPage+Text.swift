@@ -29,7 +29,7 @@ extension RoutingPage {
     {
       classes.append("k\(strongest)")
       if routing.weight < 0 { classes.append("n") }
-      style = " style=\"--a:\(Self.fraction(Double(routing.certainty)))\""
+      style = " style=\"--a:\(HTMLPage.fraction(Double(routing.certainty)))\""
     }
     if trace.tokens[index].isPrompt { classes.append("p") }
     if isStart { classes.append("g") }

@@ -19,7 +19,9 @@ struct MetricsFields {
   }
 
   private func value(_ key: String) -> JSON? {
-    object[key].flatMap { $0.isNull ? nil : $0 }
+    // A literal nil would be JSON's own null.
+    guard let value = object[key], !value.isNull else { return Optional.none }
+    return value
   }
 
   private func wrong(_ key: String, _ what: String) -> MetricsProblem {
