@@ -38,6 +38,9 @@ struct ReferenceMatrix: Equatable, Sendable {
   ) -> ReferenceMatrix {
     precondition(
       (other.rows == rows || other.rows == 1) && (other.columns == columns || other.columns == 1))
+    if rows == other.rows, columns == other.columns {
+      return ReferenceMatrix(rows, columns, zip(values, other.values).map(operation))
+    }
     var result = self
     for row in 0..<rows {
       for column in 0..<columns {
@@ -69,14 +72,16 @@ struct ReferenceMatrix: Equatable, Sendable {
   /// The matrix product.
   func times(_ other: ReferenceMatrix) -> ReferenceMatrix {
     precondition(columns == other.rows, "[\(rows), \(columns)] times [\(other.rows), \(other.columns)]")
-    var result = ReferenceMatrix(rows, other.columns)
+    var result: [Double] = []
+    result.reserveCapacity(rows * other.columns)
     for row in 0..<rows {
-      for inner in 0..<columns {
-        let factor = self[row, inner]
-        for column in 0..<other.columns { result[row, column] += factor * other[inner, column] }
+      for column in 0..<other.columns {
+        var sum = 0.0
+        for inner in 0..<columns { sum += self[row, inner] * other[inner, column] }
+        result.append(sum)
       }
     }
-    return result
+    return ReferenceMatrix(rows, other.columns, result)
   }
 
   /// ‖·‖ of each row.

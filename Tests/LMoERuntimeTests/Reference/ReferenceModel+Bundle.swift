@@ -1,4 +1,3 @@
-import Foundation
 import LMoECore
 import LMoEExperts
 import LMoEFormat
@@ -12,20 +11,10 @@ extension ReferenceModel {
   /// - Parameters:
   ///   - gate: The gate's name; without one the experts named have weight 1.
   ///   - experts: Experts in place of all of the bundle.
-  ///   - frequencies: f of each pair of elements; θ^(−2i/d) if nil.
-  init(
-    _ bundle: Bundle, gate: String? = nil, experts: [String]? = nil, frequencies: [Double]? = nil
-  ) throws {
+  init(_ bundle: Bundle, gate: String? = nil, experts: [String]? = nil) throws {
     let base = try bundle.baseDescription()
     let model = base.model
-    configuration = ReferenceConfiguration(
-      layers: model.layerCount, heads: model.headCount, keyValueHeads: model.keyValueHeadCount,
-      epsilon: model.normEpsilon,
-      frequencies: frequencies
-        ?? (0..<model.headDimension / 2).map {
-          pow(model.rotary.theta, -2 * Double($0) / Double(model.headDimension))
-        },
-      windows: model.slidingWindows)
+    configuration = ReferenceConfiguration(model)
     weights = [:]
     var names = ["model.embed_tokens", "model.norm"]
     if !model.tiesEmbeddings { names.append("lm_head") }

@@ -14,8 +14,9 @@ struct ReferenceModel: Sendable {
   var experts: [ReferenceExpert] = []
   /// What weighs them; without one every expert has weight 1.
   var gate: ReferenceGate?
-  /// ‖W + s·B·A‖ of each row by `<expert>/<module>`, where those of the parameters as they are shall not be
-  /// taken: gradients treat them as constants, and finite differences have to as well.
+  /// ‖W + s·B·A‖ of each row by `<expert>/<module>` in place of those that the parameters have; empty for these.
+  ///
+  /// Gradients treat the norms as constants, and finite differences have to as well.
   var heldNorms: [String: [Double]] = [:]
 }
 

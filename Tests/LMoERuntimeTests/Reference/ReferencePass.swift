@@ -16,7 +16,7 @@ final class ReferencePass {
   init(_ model: ReferenceModel, _ documents: [ReferenceDocument], differentiates: Bool) {
     (self.model, self.documents) = (model, documents)
     tape = Tape(records: differentiates)
-    norms = model.norms.merging(model.heldNorms) { _, held in held }
+    norms = model.heldNorms.isEmpty ? model.norms : model.heldNorms
     fed = documents.enumerated().flatMap { index, document in
       document.tokens.dropLast(document.feedsLast ? 0 : 1).enumerated().map { (index, $0, $1) }
     }
