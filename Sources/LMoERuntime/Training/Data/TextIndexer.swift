@@ -59,12 +59,15 @@ struct TextIndexer {
     while index < bytes.count, bytes[index] != 0x0A {
       let here = start + UInt64(index)
       let byte = bytes[index]
-      if byte == 0x20 || byte == 0x09 {
-        cut = here + 1
-      } else if here - blockStart >= UInt64(TextFile.largestPiece), byte & 0xC0 != 0x80 {
+      let length = here - blockStart
+      // No character has more than three bytes after its first.
+      if length >= UInt64(TextFile.largestPiece),
+        byte & 0xC0 != 0x80 || length >= UInt64(TextFile.largestPiece) + 4
+      {
         // Rather in a word than after half a piece or less.
         begin(at: cut > blockStart + UInt64(TextFile.blockBytes) ? cut : here)
       }
+      if byte == 0x20 || byte == 0x09 { cut = here + 1 }
       index += 1
     }
     return index

@@ -87,8 +87,11 @@ public final class TrainingStream {
 
   /// How many documents there are.
   public var documentCount: Int { sources.reduce(0) { $0 + $1.count } }
-  /// How many were drawn.
-  public var documentsDrawn: Int { drawn.reduce(0, +) }
+  /// How many were begun with, or skipped.
+  public var documentsDrawn: Int { drawn.reduce(0, +) - (isCurrentBegun ? 0 : 1) }
+
+  /// A document is drawn before it is known to fit.
+  private var isCurrentBegun: Bool { current.map { $0.part > 0 || $0.sequences.isEmpty } ?? true }
   /// How often as many documents were drawn as there are.
   public var epoch: Double { Double(documentsDrawn) / Double(documentCount) }
 
@@ -101,23 +104,34 @@ public final class TrainingStream {
     }
   }
 
-  /// The sequences that come next.
+  /// The sequences that come next; after an error the stream is where it was.
   ///
   /// - Parameters:
   ///   - budget: How many tokens they may have together; a single sequence may have more, if it is the first one.
   /// - Throws: `FileError`; `RuntimeError` with `invalid-data` for what is no document, for a document that is too
   ///   long, and for a source without anything to learn.
   public func next(tokens budget: Int) throws -> [TrainingSequence] {
+    let before = (drawn, current, barren, documentsSkipped)
+    do {
+      return try sequences(budget)
+    } catch {
+      (drawn, current, barren, documentsSkipped) = before
+      throw error
+    }
+  }
+
+  private func sequences(_ budget: Int) throws -> [TrainingSequence] {
     var result: [TrainingSequence] = []
     var count = 0
-    while true {
+    repeat {
       let document = try currentDocument()
       let sequence = document.sequences[document.part]
       count += sequence.tokens.count
-      if !result.isEmpty, count > budget { return result }
+      if !result.isEmpty, count > budget { break }
       result.append(sequence)
       current?.part += 1
-    }
+    } while count < budget
+    return result
   }
 
   /// The document that has the next sequence.
