@@ -145,3 +145,23 @@ void lmoe_remove_temporaries_on_signals(void) {
   action.sa_handler = SIG_IGN;
   sigaction(SIGXFSZ, &action, 0);
 }
+
+static volatile sig_atomic_t caught;
+
+static void on_interrupt(int number) {
+  // Whoever asks twice does not want to wait.
+  if (caught) on_signal(number);
+  caught = number;
+}
+
+void lmoe_catch_interrupts(void) {
+  struct sigaction action;
+  memset(&action, 0, sizeof action);
+  action.sa_handler = on_interrupt;
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGINT, &action, 0);
+  sigaction(SIGTERM, &action, 0);
+  sigaction(SIGHUP, &action, 0);
+}
+
+int lmoe_interrupted(void) { return caught; }

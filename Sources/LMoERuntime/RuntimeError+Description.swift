@@ -34,6 +34,11 @@ extension RuntimeError: CustomStringConvertible {
       return "the gate \(name) is damaged: \(found); make it anew with \"lmoe-tool gate init\""
     case .invalidExpert: return "the expert \(name) is damaged: \(found); add it anew"
     case .invalidData: return self.name.map { "line \($0.printable): \(found)" } ?? found
+    case .untrainable: return found
+    case .diverged:
+      return
+        "the loss is no longer a number in step \(found); go on from the last checkpoint with a lower --rate, "
+        + "a longer --rate-warmup or a lower --clip"
     case .unsupportedType: return "the tensor \(name) is \(found), which the runtime does not compute with"
     }
   }

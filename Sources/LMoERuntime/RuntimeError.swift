@@ -15,6 +15,8 @@ public struct RuntimeError: Error, Hashable, Sendable {
     case invalidExpert = "invalid-expert"
     case unsupportedType = "unsupported-type"
     case invalidData = "invalid-data"
+    case untrainable
+    case diverged
   }
 
   /// The kind of error.

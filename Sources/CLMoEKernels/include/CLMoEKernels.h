@@ -189,6 +189,10 @@ void lmoe_temporary_began(const char *path);
 void lmoe_temporary_ended(const char *path);
 /// From now on SIGINT, SIGTERM and SIGHUP remove the remembered files and end the process with 128 + number.
 void lmoe_remove_temporaries_on_signals(void);
+/// From now on the first SIGINT, SIGTERM or SIGHUP is only remembered; a second one ends the process as above.
+void lmoe_catch_interrupts(void);
+/// The number of the signal that was remembered; 0 if there was none.
+int lmoe_interrupted(void);
 /// Fills `bytes` from the system's random source. 0 or an errno.
 int lmoe_random(void *bytes, size_t length);
 /// errno of the last failed call of this thread.

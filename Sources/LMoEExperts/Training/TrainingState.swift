@@ -22,8 +22,8 @@ public struct TrainingState: Sendable {
     case firstMoment = "first"
     case secondMoment = "second"
 
-    /// The name of a checkpoint's tensor: the part, the id of the bank, and the tensor's name there.
-    public func name(of tensor: String, in bank: Bits128) -> String { "\(rawValue)/\(bank)/\(tensor)" }
+    /// The name of a checkpoint's tensor: the part, and the name of what is trained.
+    public func name(of parameter: String) -> String { "\(rawValue)/\(parameter)" }
   }
 
   /// The file.

@@ -46,10 +46,12 @@ public struct Evaluation: Hashable, Sendable {
   /// A sample longer than `context` is scored in parts, each from its own beginning.
   ///
   /// - Parameters:
+  ///   - recorder: Takes down what the gates decide.
   ///   - progress: Called with the number of tokens that went through.
   /// - Throws: What `Model.forward` throws.
   public static func of(
-    _ samples: [Sample], by model: Model, context: Int, progress: (Int) -> Void = { _ in }
+    _ samples: [Sample], by model: Model, context: Int, recorder: RoutingRecorder? = nil,
+    progress: (Int) -> Void = { _ in }
   ) throws -> Evaluation {
     var result = Evaluation()
     var parts: [(tokens: [Int], isTarget: [Bool])] = []
@@ -70,7 +72,7 @@ public struct Evaluation: Hashable, Sendable {
         Model.Segment($0.tokens.dropLast(), model.makeCache(capacity: $0.tokens.count))
       }
       var sum = Evaluation()
-      try model.forward(segments, wanting: .all) { output in
+      try model.forward(segments, wanting: .all, recorder: recorder) { output in
         let part = group[next + output.segment]
         guard output.position + 1 < part.tokens.count, part.isTarget[output.position + 1] else { return }
         sum.add(output.logits.negativeLogLikelihood(of: part.tokens[output.position + 1]))

@@ -10,16 +10,40 @@ public final class RoutingRecorder {
   /// The places in the order of the model.
   public private(set) var places: [String] = []
 
-  init(columns: [String]) { self.columns = columns }
+  /// Whether the weights of each token are kept, and not only their sums.
+  private let keepsTokens: Bool
+  private var sums: [String: (weights: [Double], rows: Int)] = [:]
+
+  init(columns: [String], keepsTokens: Bool = true) {
+    (self.columns, self.keepsTokens) = (columns, keepsTokens)
+  }
 
   func record(_ place: String, _ rows: Rows) {
+    guard keepsTokens else { return add(place, rows) }
     if weights[place] == nil { places.append(place) }
     for row in 0..<rows.count { weights[place, default: []] += rows.array(row) }
+  }
+
+  private func add(_ place: String, _ rows: Rows) {
+    if sums[place] == nil { places.append(place) }
+    var sum = sums[place] ?? ([Double](repeating: 0, count: columns.count), 0)
+    for row in 0..<rows.count {
+      for column in sum.weights.indices { sum.weights[column] += Double(rows[row, column]) }
+    }
+    sum.rows += rows.count
+    sums[place] = sum
+  }
+
+  /// The mean weight of each column at a place, where only sums are kept.
+  func means(at place: String) -> [Float] {
+    guard let sum = sums[place] else { return columns.map { _ in 0 } }
+    return sum.weights.map { Float($0 / Double(max(1, sum.rows))) }
   }
 
   /// Forgets what was taken down.
   public func clear() {
     weights = [:]
+    sums = [:]
     places = []
   }
 }

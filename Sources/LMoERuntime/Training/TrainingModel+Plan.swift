@@ -22,6 +22,8 @@ extension TrainingModel {
       base, selection: assembly.selection, mixture: mixture, experts: experts, compute: compute)
     self.init(model, trainsGate: plan.trainsGate, recomputes: plan.recomputes)
     routing = assembly.routing
+    prefixes = Dictionary(
+      mixture.records.map { (ByteKey($0.name), $0.prefix) }, uniquingKeysWith: { first, _ in first })
     refresh()
   }
 }

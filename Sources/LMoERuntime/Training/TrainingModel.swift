@@ -21,6 +21,8 @@ public final class TrainingModel {
   let parameters: [Parameter]
   /// The gate as it began; nil for fixed weights.
   var routing: GateRouting?
+  /// What the names of an expert's tensors begin with, by its name.
+  var prefixes: [ByteKey: String] = [:]
 
   /// - Parameters:
   ///   - model: A model with factors that can be changed.
