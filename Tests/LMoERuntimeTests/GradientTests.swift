@@ -66,7 +66,11 @@ import class LMoEFormat.Bundle
     var compared = 0
     for name in expected.names {
       let wanted = try expected.floats(name)
-      let values = try #require(found[name], "\(name)")
+      guard let values = found[name] else {
+        // Experts that the gate knows nothing of do not take part.
+        #expect(wanted.allSatisfy { $0 == 0 }, "\(name)")
+        continue
+      }
       #expect(values.count == wanted.count, "\(name)")
       let scale = max(scales[kind(name)] ?? 0, 1e-7)
       let worst = zip(values, wanted).map { abs(Double($0) - $1) }.max() ?? 0

@@ -51,6 +51,11 @@ public struct BankStamp: Hashable, Sendable {
 }
 
 extension [BankStamp] {
+  /// Makes sure that the banks of a bundle are what the stamps say.
+  ///
+  /// - Throws: `ExpertError` with `changed-meanwhile` that names those that are not.
+  public func require(in bundle: Bundle) throws { try require(bundle.banks, path: bundle.path) }
+
   /// Makes sure that the banks of today are what the stamps say.
   ///
   /// - Throws: `ExpertError` with `changed-meanwhile` that names those that are not.

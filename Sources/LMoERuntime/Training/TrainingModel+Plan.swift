@@ -44,8 +44,13 @@ struct TrainingAssembly {
     fresh = Dictionary(
       uniqueKeysWithValues: plan.newExperts.map { (ByteKey($0.name), Self.tensors($0, seed: plan.seed)) })
     func all() throws -> [ExpertRecord] {
-      try bundle.banks(ofKind: "expert").map {
-        try Mixture.mixable(ExpertRecord($0.shortName, in: bundle, base: base.description), bundle)
+      let names =
+        plan.members
+        ?? bundle.banks(ofKind: "expert").map(\.shortName).filter { name in
+          !begun.contains { $0.name.hasSameBytes(as: name) }
+        }
+      return try names.map {
+        try Mixture.mixable(ExpertRecord($0, in: bundle, base: base.description), bundle)
       } + begun
     }
     switch plan.decider {
@@ -65,9 +70,11 @@ struct TrainingAssembly {
     case .gate(let name):
       let known = try Mixture(.gate(name), of: base)
       guard let old = known.gate?.stored else { throw RuntimeError(.noExperts, path: bundle.path) }
+      // A run that goes on after it was published finds its own experts there.
+      let records = known.records.filter { record in !begun.contains { $0.id == record.id } }
       let grown = Self.grow(old, begun, plan.seed, base)
       let hasNull = known.columns.last == ""
-      mixture = Mixture.routed(known.records + begun, grown, hasNull: hasNull, name: name, bundle.path)
+      mixture = Mixture.routed(records + begun, grown, hasNull: hasNull, name: name, bundle.path)
       (selection, routing) = (.gate(name), grown)
     case .newGate(let name, let gate, let hasNull, let always):
       let records = try all()

@@ -1,5 +1,5 @@
-import LMoECore
-import LMoEExperts
+public import LMoECore
+public import LMoEExperts
 
 extension TrainingModel {
   /// What is asked of the parameters.
@@ -64,6 +64,34 @@ extension TrainingModel {
     else { return nil }
     let values = rows(terms, part).array(0)
     return zip(experts, values).map { Gate.Weight(expert: $0, value: Double($1)) }
+  }
+
+  /// The largest rank and the number of parameters of each expert that takes part.
+  public var expertSizes: [ByteKey: (rank: Int, parameters: Int)] {
+    var sizes: [ByteKey: (rank: Int, parameters: Int)] = [:]
+    for stack in linears.compactMap(\.experts) {
+      for slot in stack.slots {
+        let key = ByteKey(model.experts[slot.expert])
+        let old = sizes[key] ?? (0, 0)
+        sizes[key] = (
+          max(old.rank, slot.ranks.count),
+          old.parameters + slot.ranks.count * (stack.down.columns + stack.up.columns)
+            + (slot.rescaling == nil ? 0 : stack.up.columns)
+        )
+      }
+    }
+    return sizes
+  }
+
+  /// The gate that weighs the experts; nil for fixed weights.
+  public var gateInUse: Gate? { routing?.gate }
+
+  /// The number of the gate's parameters.
+  public var gateParameterCount: Int {
+    gates.reduce(0) { sum, tape in
+      sum + (tape.gate.rows?.count ?? 0)
+        + (tape.gate.score == .linear || tape.gate.score == .constant ? tape.gate.terms?.count ?? 0 : 0)
+    }
   }
 
   private func rows(_ parameter: Parameter, _ part: Part) -> Rows {

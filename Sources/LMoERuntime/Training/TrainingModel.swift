@@ -84,6 +84,8 @@ public final class TrainingModel {
     var losses = AuxiliaryLosses()
     /// Whether documents with a label are given to their expert, and the gate learns the label.
     var isSupervised = false
+    /// What −log p of the label counts beside the loss of the text.
+    var labelWeight = 1.0
     var dropout: Float = 0
     var dropoutKey: UInt64 = 0
   }
@@ -177,7 +179,7 @@ public final class TrainingModel {
     var scale = AuxiliaryLosses.Scale()
     scale.losses = settings.losses
     (scale.rows, scale.labelled, scale.gates) = (settings.rows, settings.labelled, max(1, gates.count))
-    scale.supervised = settings.isSupervised ? 1 : 0
+    scale.supervised = settings.isSupervised ? settings.labelWeight : 0
     return TrainingPass(
       compute: model.compute, workspace: workspace, rotary: rotary, documents: ranges, angles: angles,
       auxiliary: scale,

@@ -22,6 +22,8 @@ public struct TrainingPlan: Sendable {
   public var experts: [String]
   /// Experts that are begun anew.
   public var newExperts: [NewExpert]
+  /// The experts of the bundle that take part beside those begun anew, where no gate says so; nil for all.
+  public var members: [String]?
   /// What new experts and gates are drawn from.
   public var seed: UInt64
   /// Whether activations are computed again on the way back instead of kept.

@@ -24,7 +24,7 @@ extension TrainingRun {
     let nats = total.natsPerToken
     let isBest = nats < (progress.best?.nats ?? .infinity)
     if isBest {
-      progress.best = TrainingProgress.Best(step: progress.step, nats: nats)
+      progress.best = RunProgress.Best(step: progress.step, nats: nats)
       progress.evaluationsSinceBest = 0
     } else {
       progress.evaluationsSinceBest += 1

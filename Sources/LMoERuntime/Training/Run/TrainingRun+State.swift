@@ -53,7 +53,7 @@ extension TrainingRun {
   /// - Throws: `TrainingStateError` that names what does not fit; what restoring the stream throws.
   public func restore(_ state: TrainingState) throws {
     let run = state.last.card.run
-    guard let progress = TrainingProgress(run["progress"]), let updates = run["updates"]?.int,
+    guard let progress = RunProgress(run["progress"]), let updates = run["updates"]?.int,
       let cursor = run["cursor"].flatMap({ TrainingStream.Cursor($0) })
     else {
       throw TrainingStateError(

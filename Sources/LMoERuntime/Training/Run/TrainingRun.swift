@@ -18,8 +18,7 @@ public final class TrainingRun {
   /// Texts to evaluate it with.
   public let heldOut: HeldOut?
   /// How far it has come.
-  public internal(set) var progress = TrainingProgress()
-  /// What the user should know since this was last asked.
+  public internal(set) var progress = RunProgress()
   var warnings = TrainingWarnings()
   let optimizer: AdamW
 
@@ -75,6 +74,9 @@ public final class TrainingRun {
     }
     return settings.rates * factor
   }
+
+  /// What the user should know since this was last asked.
+  public func takeWarnings() -> [String] { warnings.take() }
 
   /// Takes a step.
   ///

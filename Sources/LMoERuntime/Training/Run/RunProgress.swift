@@ -1,7 +1,7 @@
 public import LMoECore
 
 /// How far a run has come.
-public struct TrainingProgress: Hashable, Sendable {
+public struct RunProgress: Hashable, Sendable {
   /// Steps that were taken.
   public internal(set) var step = 0
   /// Tokens that the model has read, and those of them that it had to predict.

@@ -1,0 +1,266 @@
+import ArgumentParser
+private import CLMoEKernels
+import LMoECore
+import LMoEExperts
+import LMoEFormat
+import LMoERuntime
+
+/// One call of `lmoe-tool train`: from the options to the published bundle.
+final class TrainingSession {
+  let command: Train
+  let run: TrainingRun
+  let base: LoadedBase
+  /// The words that make the same run again.
+  let words: [String]
+  let names: TrainingFiles
+  /// The trained banks as they were at the beginning, or when they were last published.
+  var stamps: [BankStamp]
+  /// Whether something was published already.
+  var isPublished = false
+  /// The bundle that has it, or will.
+  var target: String { isPublished ? command.course.output ?? command.file : command.file }
+  var best: TrainingRun.Snapshot?
+  /// Whether the best values have not been saved yet.
+  private var isBestNew = false
+  var metrics: MetricsFile?
+  var display: TrainingProgress
+  private var firstLoss: Double?
+  private var lastLoss = Double.nan
+
+  /// Begins a run.
+  init(_ command: Train) throws {
+    self.command = command
+    words = Train.words
+    names = TrainingFiles(command)
+    if !command.course.restart, PosixFileSystem().kind(names.state) != nil {
+      throw RuntimeError(
+        .untrainable, path: names.state,
+        found: "a run was interrupted; go on with --resume, or begin anew with --restart")
+    }
+    if let output = command.course.output, PosixFileSystem().kind(output) != nil {
+      throw FormatError(.alreadyExists, path: output)
+    }
+    base = try command.options.load(command.file)
+    run = try TrainingSetup(command, base).run(members: nil, newIDs: [:])
+    stamps = try run.trainedBanks.map { BankStamp(try base.bundle.bank($0)) }
+    display = TrainingProgress(total: run.totalSteps, columns: run.model.model.gateColumns)
+  }
+
+  /// Goes on with a run.
+  init(resuming given: Train) throws {
+    names = TrainingFiles(given)
+    let state = try TrainingState(path: names.state)
+    let card = state.last.card
+    let old = (card.run["arguments"]?.array ?? []).compactMap(\.string)
+    // What is given now comes last, and so wins; the bundle is named already.
+    let extra = Train.words.filter { !$0.hasSameBytes(as: given.file) }
+    words = old
+    var command = try Train.parse(old + extra)
+    command.course.restart = false
+    self.command = command
+    base = try command.options.load(command.file)
+    isPublished = card.run["published"]?.bool ?? false
+    guard card.bundle == base.bundle.fileUUID else {
+      throw RuntimeError(
+        .untrainable, path: names.state,
+        found:
+          "it is the state of a run on another file than \(command.file.printable); begin anew with --restart"
+      )
+    }
+    let ids = (card.run["new"]?.array ?? []).compactMap { item -> (String, Bits128)? in
+      guard let name = item["name"]?.string, let id = item["id"]?.string.flatMap(Bits128.init(hexadecimal:))
+      else { return nil }
+      return (name, id)
+    }
+    run = try TrainingSetup(command, base).run(
+      members: card.run["members"]?.array?.compactMap(\.string),
+      newIDs: Dictionary(ids.map { (ByteKey($0.0), $0.1) }, uniquingKeysWith: { first, _ in first }))
+    stamps = card.banks
+    display = TrainingProgress(total: run.totalSteps, columns: run.model.model.gateColumns)
+    try stamps.require(in: try Bundle(path: target))
+    try run.restore(state)
+    best = try run.best(of: state)
+    metrics = try MetricsFile(resuming: names.metrics, at: run.progress.step)
+    firstLoss = card.run["first_loss"]?.double
+    lastLoss = card.run["last_loss"]?.double ?? .nan
+    try record(.resumed, "from step \(run.progress.step)")
+  }
+
+  // MARK: The run
+
+  func run() throws {
+    if metrics == nil {
+      metrics = try MetricsFile(creating: names.metrics)
+      try metrics?.append(.run(description))
+    }
+    try warn()
+    lmoe_catch_interrupts()
+    if run.progress.step == 0, run.heldOut != nil { try evaluate() }
+    while !run.isDone {
+      if lmoe_interrupted() != 0 { try interrupt() }
+      let step = try run.step()
+      firstLoss = firstLoss ?? step.loss
+      lastLoss = step.loss
+      try metrics?.append(.step(step))
+      display.step(step)
+      try warn()
+      if step.step % interval == 0, !run.isDone { try evaluate() }
+      if step.step % command.course.saveEvery == 0, !run.isDone { try save() }
+    }
+    if run.heldOut != nil, run.progress.step % interval != 0 || run.progress.step == 0 || !run.isStoppedEarly
+    {
+      if run.progress.best?.step != run.progress.step { try evaluate() }
+    }
+    try finish()
+  }
+
+  private var interval: Int {
+    command.course.evalEvery ?? command.learning.steps.map { max(1, $0 / 10) } ?? 100
+  }
+
+  private func interrupt() throws {
+    try save()
+    display.clear()
+    Terminal.complain(
+      "\(command.file.printable): interrupted after step \(run.progress.step); go on with "
+        + "\"lmoe-tool train \(command.file.printable) --resume\"")
+    throw ExitCode(130)
+  }
+
+  private func evaluate() throws {
+    let start = monotonicNanoseconds()
+    guard let evaluation = try run.evaluate() else { return }
+    try metrics?.append(.evaluation(evaluation))
+    if evaluation.isBest, run.progress.step > 0 {
+      (best, isBestNew) = (run.snapshot(), true)
+      if command.course.publish == .best { try publish() }
+    }
+    display.clear()
+    let domains = evaluation.domains.map { "\($0.domain.printable) \(formatted($0.nats, digits: 3))" }
+    if !command.report.json {
+      Terminal.complain(
+        "step \(run.progress.step): held-out \(formatted(evaluation.nats, digits: 3)) nats/token"
+          + (domains.count > 1 ? " (\(domains.joined(separator: ", ")))" : "")
+          + (evaluation.isBest ? ", the best so far" : "")
+          + ", \(formatted(Double(monotonicNanoseconds() - start) * 1e-9, digits: 1)) s")
+    }
+  }
+
+  private func warn() throws {
+    for sentence in run.takeWarnings() {
+      display.clear()
+      note(command.file, [sentence])
+      try record(.warning, sentence)
+    }
+  }
+
+  private func record(_ kind: EventMetrics.Kind, _ message: String) throws {
+    try metrics?.append(.event(EventMetrics(kind, step: run.progress.step, message: message)))
+  }
+
+  private func save() throws {
+    try metrics?.sync()
+    var card = TrainingCard(step: run.progress.step, bundle: base.bundle.fileUUID, banks: stamps)
+    card.run = [
+      "arguments": .array(words.map(JSON.string)), "published": .bool(isPublished),
+      "members": run.plan.members.map { .array($0.map(JSON.string)) } ?? .null,
+      "new": .array(
+        run.plan.newExperts.map { ["name": .string($0.name), "id": .string($0.id.description)] }),
+      "first_loss": firstLoss.map { .double($0) } ?? .null, "last_loss": .double(lastLoss),
+    ]
+    try run.save(to: names.state, card, best: isBestNew ? best : nil)
+    isBestNew = false
+    try record(.checkpoint, names.state)
+  }
+
+  // MARK: The end
+
+  private func publish() throws {
+    let weights = try run.trainedWeights(record: record, isFirst: !isPublished)
+    do {
+      let publication = try weights.publish(
+        to: target, expecting: stamps, output: isPublished ? nil : command.course.output,
+        options: command.course.write.writerOptions(codec: .planes))
+      (stamps, isPublished) = (publication.stamps, true)
+      try record(.published, "generation \(publication.generation)")
+      generation = publication.generation
+    } catch {
+      // Nothing is lost: the state has what was trained.
+      try save()
+      throw error
+    }
+  }
+
+  private var generation: UInt64 = 0
+
+  /// How the experts and the gate were trained, for their cards.
+  private var record: JSON {
+    [
+      "step": .integer(run.progress.step), "tokens": .integer(run.progress.tokens),
+      "seed": .integer(command.learning.seed), "loss": .double(lastLoss),
+    ]
+  }
+
+  private func finish() throws {
+    if command.course.publish == .end || !isPublished {
+      if run.heldOut != nil, let best, best.step != run.progress.step {
+        // The best values are published, and the last ones are what the run goes on with.
+        let last = run.snapshot()
+        run.restore(best)
+        defer { run.restore(last) }
+        try publish()
+      } else {
+        try publish()
+      }
+    }
+    try record(.end, "")
+    if command.course.keepState {
+      try save()
+    } else if PosixFileSystem().kind(names.state) != nil {
+      try PosixFileSystem().remove(names.state)
+    }
+    display.clear()
+    let progress = run.progress
+    let output = command.course.output ?? command.file
+    command.report.print(json(output)) {
+      var line = "\(output.printable): trained \(what) in \(grouped(progress.step)) steps"
+      line += ", \(grouped(progress.tokens)) tokens, \(duration(seconds: progress.seconds))"
+      line += "; loss \(formatted(firstLoss ?? .nan, digits: 3)) → \(formatted(lastLoss, digits: 3))"
+      if let best = progress.best {
+        line += ", held-out \(formatted(best.nats, digits: 3)) (best, after step \(grouped(best.step)))"
+      }
+      Terminal.print(line)
+      Terminal.print("\(output.printable): published as generation \(generation)")
+    }
+  }
+
+  private var what: String {
+    let experts = Set(run.plan.experts + run.plan.newExperts.map(\.name)).count
+    let gate = run.plan.trainsGate ? "the gate" : ""
+    let some = experts > 0 ? "\(experts) expert\(experts == 1 ? "" : "s")" : ""
+    return [gate, some].filter { !$0.isEmpty }.joined(separator: " and ")
+  }
+
+  private func json(_ output: String) -> JSON {
+    let progress = run.progress
+    return [
+      "schema": 1, "path": .string(output), "generation": .integer(generation),
+      "step": .integer(progress.step), "tokens": .integer(progress.tokens),
+      "targets": .integer(progress.targets), "seconds": .double(progress.seconds),
+      "first_loss": firstLoss.map { .double($0) } ?? .null, "last_loss": .double(lastLoss),
+      "best": progress.best.map { ["step": .integer($0.step), "nats": .double($0.nats)] } ?? .null,
+    ]
+  }
+}
+
+/// Where a run keeps what.
+struct TrainingFiles {
+  let state: String
+  let metrics: String
+
+  init(_ command: Train) {
+    let bundle = command.course.output ?? command.file
+    state = command.file + ".train"
+    metrics = TrainingMetrics.path(ofBundle: bundle)
+  }
+}
