@@ -2,8 +2,8 @@ extension ReferenceResult {
   /// The parameter whose gradient is the furthest from one that was found elsewhere, and how far that is:
   /// max |a − b| over max |b|.
   ///
-  /// A missing gradient, one too many, one of another length and one that is not finite are infinitely far. Where a whole tensor has next
-  /// to no gradient, a millionth of the largest of all gradients is what the difference is measured by.
+  /// A missing gradient, one too many, one of another length and one that is not finite are infinitely far. Where
+  /// a whole tensor has next to no gradient, a millionth of the largest of all is what it is measured by.
   func furthest(from found: [String: [Float]]) -> (name: String, deviation: Double) {
     let floor = 1e-6 * (gradients.values.joined().map(abs).max() ?? 0)
     var worst = ("", 0.0)
