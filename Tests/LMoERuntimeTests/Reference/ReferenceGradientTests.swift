@@ -20,7 +20,7 @@ import Testing
       let gradients = ReferenceGradients(model, random.documents())
       for name in model.experts.map(\.name) + ["gate"] {
         #expect(
-          gradients.wrong(4, elements: 2, seed: seed) { $0.hasPrefix(name + "/") } == [], "\(normaliser)")
+          gradients.wrong(2, elements: 2, seed: seed) { $0.hasPrefix(name + "/") } == [], "\(normaliser)")
       }
     }
   }
@@ -37,7 +37,10 @@ import Testing
       random.expert("one", scaling: 0.8, modules.enumerated().map { ($0.element, 1 + $0.offset % 3) }),
       random.expert("two", scaling: 0.6, dora: true, modules.map { ($0, 2) } + [("lm_head", 1)]),
     ]
-    let gradients = ReferenceGradients(model, random.documents())
+    // The second has the tokens of the first.
+    var documents = random.documents()
+    documents[1].tokens = documents[0].tokens.dropLast()
+    let gradients = ReferenceGradients(model, documents)
     #expect(gradients.result.gradients.count == model.weights.count + 14 * 2 + 15 * 3)
     #expect(gradients.wrong(elements: 2, seed: 1) == [])
   }

@@ -6,11 +6,11 @@ import Testing
 import class LMoEFormat.Bundle
 
 extension ReferenceModel {
-  /// The model of a bundle with a gate, and with the experts that have a part in it.
+  /// The model of a bundle with its experts and a gate.
   ///
   /// - Parameters:
-  ///   - gate: The gate's name; without one the experts named have weight 1.
-  ///   - experts: Experts in place of all of the bundle.
+  ///   - gate: The gate's name; without one every expert has weight 1.
+  ///   - experts: Which experts; all if nil.
   init(_ bundle: Bundle, gate: String? = nil, experts: [String]? = nil) throws {
     let base = try bundle.baseDescription()
     let model = base.model

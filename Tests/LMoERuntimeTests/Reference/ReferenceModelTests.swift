@@ -184,4 +184,20 @@ import Testing
       }
     }
   }
+
+  @Test func `a gradient is compared tensor by tensor`() {
+    let (model, documents) = gated(.softmax)
+    let result = model.lossAndGradients(documents)
+    var found = result.gradients.mapValues { $0.map { Float($0) } }
+    #expect(result.furthest(from: found).deviation < 1e-6)
+    let name = "third/model.layers.0.self_attn.q_proj.lora_B"
+    let largest = Float(result.gradients[name, default: []].map(abs).max() ?? 0)
+    found[name]?[3] += largest / 100
+    #expect(result.furthest(from: found).name == name)
+    #expect(abs(result.furthest(from: found).deviation - 0.01) < 1e-6)
+    found[name]?[3] = .nan
+    #expect(result.furthest(from: found) == (name, .infinity))
+    found[name] = nil
+    #expect(result.furthest(from: found) == (name, .infinity))
+  }
 }
