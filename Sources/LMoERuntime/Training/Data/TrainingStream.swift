@@ -144,7 +144,8 @@ public final class TrainingStream {
       current = Current(source: source, sequences: sequences, part: 0)
       barren[source] = sequences.isEmpty ? barren[source] + 1 : 0
       if sequences.isEmpty { documentsSkipped += 1 }
-      if barren[source] >= sources[source].count {
+      // Two epochs, of which one has its targets at the beginning and the other at the end, have no more between.
+      if barren[source] >= 2 * sources[source].count - 1 {
         throw RuntimeError(
           .invalidData, path: sources[source].source.path,
           found:
