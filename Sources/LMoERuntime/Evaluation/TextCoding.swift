@@ -9,7 +9,8 @@ public struct TextCoding: Sendable {
   /// Makes a coding.
   ///
   /// - Parameters:
-  ///   - tokenizer: The model's; it adds the special tokens that it always adds, but to rendered conversations.
+  ///   - tokenizer: The model's; it adds the special tokens that it always adds, but to rendered
+  ///     conversations.
   ///   - between: A token to put before and after each document.
   ///   - end: Where there is no such token, one to end each document with, unless the tokenizer or a chat
   ///     template ends it already.
