@@ -36,7 +36,7 @@ import Testing
 
   @Test(arguments: [
     ("chatml", ["In the forest.<|im_end|>", "At home.<|im_end|>"]),
-    ("zephyrlike", ["\nIn the forest.<|im_end|>", "\nAt home.<|im_end|>"]),
+    ("zephyrlike", ["In the forest.<|im_end|>", "At home.<|im_end|>"]),
     ("bracketed", [" In the forest. <|im_end|>", " At home. <|im_end|>"]),
     ("generation", ["In the forest.<|im_end|>", "At home.<|im_end|>"]),
     ("headers", ["In the forest.<|end|>", "At home.<|end|>"]),
@@ -65,7 +65,7 @@ import Testing
 
   @Test func `a conversation has the tokens that its template writes, and none twice`() throws {
     let sequence = try sequences("chatml", Self.talk, between: 0)[0]
-    #expect(Fixture.text(Array(sequence.tokens[..<3])) == "<|endoftext|><|im_start|>user")
+    #expect(Fixture.text(Array(sequence.tokens[..<2])) == "<|endoftext|><|im_start|>")
     #expect(spans(sequence).last == "At home.<|im_end|>")
   }
 

@@ -154,7 +154,7 @@ import Testing
     for (name, bytes) in [
       ("b.jsonl", Fixture.numbered("b", 2)), ("a.txt", Array("plain".utf8)), (".hidden", [0xFF]),
       ("empty.jsonl", []), ("more/c.jsonl", Fixture.numbered("c", 1)),
-    ] { FileManager.default.createFile(atPath: "\(directory)/\(name)", contents: Data(bytes)) }
+    ] { try Data(bytes).write(to: URL(filePath: "\(directory)/\(name)")) }
     func stream() throws -> TrainingStream {
       try TrainingStream(
         [TrainingSource(path: directory, domain: "d")],

@@ -26,7 +26,7 @@ import Testing
     let lines = """
       {"text": "The fox runs."}
       {"prompt": "The fox", "completion": " runs.", "domain": "sql"}
-      {"prompt": "", "completion": "runs"}
+      {"prompt": "", "completion": "The"}
       {"text": null, "prompt": "The", "completion": ""}
       """
     func sequences(between: Int?, end: Int?) throws -> [TrainingSequence] {
@@ -43,11 +43,11 @@ import Testing
     #expect(
       between.map { Fixture.text($0.tokens) } == [
         "<|endoftext|>The fox runs.<|endoftext|>", "<|endoftext|>The fox runs.<|endoftext|>",
-        "<|endoftext|>runs<|endoftext|>", "<|endoftext|>The<|endoftext|>",
+        "<|endoftext|>The<|endoftext|>", "<|endoftext|>The<|endoftext|>",
       ])
     #expect(between.map(Fixture.targets).first == "The fox runs.<|endoftext|>")
     #expect(
-      between.map(Fixture.targets)[1...] == [" runs.<|endoftext|>", "runs<|endoftext|>", "<|endoftext|>"])
+      between.map(Fixture.targets)[1...] == [" runs.<|endoftext|>", "The<|endoftext|>", "<|endoftext|>"])
     let end = try sequences(between: nil, end: 2)
     #expect(end.map { Fixture.text($0.tokens) }[1] == "The fox runs.<|im_end|>")
     #expect(Fixture.targets(end[1]) == " runs.<|im_end|>")
@@ -111,6 +111,16 @@ import Testing
     let stream = try Fixture.stream([("d.jsonl", Array((line + line).utf8))])
     let error = #expect(throws: RuntimeError.self) { try stream.next(tokens: 8) }
     #expect(error?.description == "d.jsonl: none of its 2 texts has anything to learn within 64 tokens")
+  }
+
+  @Test func `one text of many with something to learn is enough`() throws {
+    let empty = #"{"prompt": "The fox", "completion": ""}"# + "\n"
+    for seed in 0..<20 {
+      let lines = Array(String(repeating: empty, count: 5).utf8) + Fixture.numbered("a", 1)
+      let stream = try Fixture.stream([("d.jsonl", lines)], Fixture.settings(seed: UInt64(seed)))
+      #expect(try Fixture.texts(stream, 6) == [String](repeating: "a0", count: 6))
+      #expect(stream.documentsDrawn == stream.documentsSkipped + 6)
+    }
   }
 
   @Test func `a budget is filled and not exceeded`() throws {

@@ -10,14 +10,14 @@ extension ChatTemplate {
 
   /// Renders a conversation and finds the assistant's turns in it.
   ///
-  /// Where the template marks them (`generation`), they are what it marks. Else a turn is what the conversation
-  /// up to its end has beyond the conversation before it with the generation prompt: what the model would have
-  /// had to say there, and how it would have had to end.
+  /// Where the template marks them (`generation`), they are what it marks. Else a turn is what the
+  /// conversation up to its end has beyond the conversation before it with the generation prompt: what the
+  /// model would have had to say there, and how it would have had to end.
   ///
   /// - Parameters:
   ///   - messages: The conversation; an assistant's message with `weight` 0 is left out of the ranges.
-  /// - Throws: `TemplateError`, with `inconsistent` where the beginning of a conversation is written differently
-  ///   once it goes on.
+  /// - Throws: `TemplateError`, with `inconsistent` where the beginning of a conversation is written
+  ///   differently once it goes on.
   func answers(
     in messages: [JSON], variables: [(String, JSON)], now: TemplateDate
   ) throws(TemplateError) -> Answers {

@@ -32,9 +32,9 @@ extension TemplateError: CustomStringConvertible {
     case .refused: return "\(place): the template refuses the conversation: \(found)"
     case .inconsistent:
       return
-        "\(place): the template writes the beginning of the conversation differently once message \(name) "
-        + "and what follows are there, so what the model said cannot be told apart; give each answer a line of "
-        + "its own, with \"weight\": 0 on the answers before it"
+        "\(place): the template writes the beginning of the conversation differently once message "
+        + "\(self.name ?? "?") and what follows are there, so what the model said cannot be told apart; give "
+        + "each answer a line of its own, with \"weight\": 0 on the answers before it"
     case .limit: return "\(place): the template needs more than \(expected), so it was stopped"
     }
   }

@@ -9,7 +9,8 @@ public struct TextCoding: Sendable {
   /// Makes a coding.
   ///
   /// - Parameters:
-  ///   - tokenizer: The model's; it adds the special tokens that it always adds, but to rendered conversations.
+  ///   - tokenizer: The model's; it adds the special tokens that it always adds, but to rendered
+  ///     conversations.
   ///   - between: A token to put before and after each document.
   ///   - end: Where there is no such token, one to end each document with, unless the tokenizer or a chat
   ///     template ends it already.
@@ -23,9 +24,9 @@ public struct TextCoding: Sendable {
     let special = document.isTemplated ? nil : tokenizer.postProcessor
     if document.isBeginning {
       let before = (between.map { [$0] } ?? []) + (special?.before ?? [])
-      let isRead = document.parts.first?.isTarget == true
+      let isTargeted = document.startsAsTarget
       tokens = before + tokens
-      isTarget = [Bool](repeating: isRead, count: before.count) + isTarget
+      isTarget = [Bool](repeating: isTargeted, count: before.count) + isTarget
     }
     if document.isEnd {
       var after = special?.after ?? []
@@ -34,9 +35,9 @@ public struct TextCoding: Sendable {
       } else if let end, !document.isTemplated, (tokens + after).last != end {
         after.append(end)
       }
-      let isRead = document.parts.last?.isTarget == true && !document.isTemplated
+      let isTargeted = document.endsAsTarget && !document.isTemplated
       tokens += after
-      isTarget += [Bool](repeating: isRead, count: after.count)
+      isTarget += [Bool](repeating: isTargeted, count: after.count)
     }
     return Evaluation.Sample(tokens: tokens, isTarget: isTarget, bytes: document.targetBytes)
   }

@@ -14,8 +14,8 @@ public struct TextData: Sendable {
 
   /// Reads the bytes of a file: JSON lines for a path that ends in `.jsonl` or `.ndjson`, and else one text.
   ///
-  /// A line of JSON has `text`; or `prompt` and `completion`, of which the completion is scored; or `messages`,
-  /// of which the assistant's are.
+  /// A line of JSON has `text`; or `prompt` and `completion`, of which the completion is scored; or
+  /// `messages`, of which the assistant's are.
   ///
   /// - Parameters:
   ///   - domain: What kind of text it is, where a line does not say.

@@ -19,6 +19,9 @@ public struct TextDocument: Hashable, Sendable {
   public let domain: String?
   /// Whether it has its special tokens written out, as a chat template does.
   public let isTemplated: Bool
+  /// Whether what comes before its text is of a target, and what comes after it.
+  let startsAsTarget: Bool
+  let endsAsTarget: Bool
   /// Whether it begins where its text begins, and not in the middle.
   let isBeginning: Bool
   /// Whether it ends where its text ends.
@@ -29,6 +32,9 @@ public struct TextDocument: Hashable, Sendable {
     isEnd: Bool = true
   ) {
     self.parts = parts.filter { !$0.text.isEmpty }
+    // An empty completion has its end to be learned all the same.
+    startsAsTarget = self.parts.first?.isTarget ?? false
+    endsAsTarget = parts.last?.isTarget ?? false
     self.domain = domain
     self.isTemplated = isTemplated
     self.isBeginning = isBeginning

@@ -2,10 +2,11 @@ import LMoECore
 
 /// In which order the documents of several sources come.
 ///
-/// Draw k of a source takes place at the time (k + u) / w, with w the source's weight and u in [0, 1), a function
-/// of the seed, the source and k; the earliest draw is next. So after any number of draws each source has had its
-/// share to within one document, the next draw needs no more memory than how many each source had, and with weights
-/// that are the numbers of documents every document comes once before any comes twice.
+/// Draw k of a source takes place at the time (k + u) / w, with w the source's weight and u in [0, 1), a
+/// function of the seed, the source and k; the earliest draw is next. So after any number of draws each
+/// source has had its share to within one document, the next draw needs no more memory than how many each
+/// source had, and with weights that are the numbers of documents every document comes once before any comes
+/// twice.
 struct DocumentOrder: Sendable {
   private let counts: [Int]
   private let weights: [Double]

@@ -49,7 +49,8 @@ struct SourceFiles {
   func document(
     _ index: Int, in opened: OpenFiles, chat: ChatForm
   ) throws -> (document: TextDocument, place: Place) {
-    // The last file that begins with this document or one before it; empty files begin where the next one does.
+    // The last file that begins with this document or one before it; empty files begin where the next one
+    // does.
     var (low, high) = (0, files.count - 1)
     while low < high {
       let middle = (low + high + 1) / 2

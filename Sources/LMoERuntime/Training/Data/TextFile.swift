@@ -43,8 +43,8 @@ struct TextFile: Sendable {
 
   /// Reads a file once, to find its documents.
   ///
-  /// - Throws: `FileError`; `RuntimeError` with `invalid-data` for a line that is too long, and where the file
-  ///   changes meanwhile.
+  /// - Throws: `FileError`; `RuntimeError` with `invalid-data` for a line that is too long, and where the
+  ///   file changes meanwhile.
   init(_ path: String, in files: OpenFiles) throws {
     self.path = path
     form = Form(path)

@@ -29,7 +29,8 @@ struct TextIndexer {
     let start = position
     var index = 0
     while index < bytes.count {
-      // A document's first byte says that there is one; the rest of a line is only looked through for its end.
+      // A document's first byte says that there is one; the rest of a line is only looked through for its
+      // end.
       if form == .lines, !hasContent {
         while index < bytes.count, bytes[index] != 0x0A, TextFile.isBlank(bytes[index]) { index += 1 }
         hasContent = index < bytes.count && bytes[index] != 0x0A

@@ -1,6 +1,7 @@
 /// Where texts to learn from are.
 public struct TrainingSource: Hashable, Sendable {
-  /// A file, or a directory all of whose files are read: JSON lines (`.jsonl`, `.ndjson`), and else plain text.
+  /// A file, or a directory all of whose files are read: JSON lines (`.jsonl`, `.ndjson`), and else plain
+  /// text.
   public let path: String
   /// What kind of text it is, where a line does not say.
   public let domain: String

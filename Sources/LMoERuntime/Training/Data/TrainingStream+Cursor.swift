@@ -38,8 +38,9 @@ extension TrainingStream {
       throw RuntimeError(
         .invalidData, path: sources[0].source.path,
         found:
-          "the interrupted run read \(cursor.files.count) files of \(cursor.drawn.count) sources, and now there "
-          + "are \(files.count) of \(sources.count); give the same data in the same order, or begin anew")
+          "the interrupted run read \(cursor.files.count) files of \(cursor.drawn.count) sources, and now "
+          + "there are \(files.count) of \(sources.count); give the same data in the same order, or begin anew"
+      )
     }
     for (file, before) in zip(files, cursor.files)
     where file.state.size != before.size || file.state.modified != before.modified {

@@ -54,8 +54,8 @@ public final class TrainingStream {
   ///   - tokenizer: The model's.
   ///   - chat: How messages become text.
   ///   - files: Where the files are.
-  /// - Throws: `FileError`; `RuntimeError` with `invalid-data` for sources without documents and for weights that
-  ///   are none.
+  /// - Throws: `FileError`; `RuntimeError` with `invalid-data` for sources without documents and for weights
+  ///   that are none.
   public init(
     _ sources: [TrainingSource], settings: Settings, tokenizer: Tokenizer, chat: ChatForm = .none,
     files: any FileSystem = PosixFileSystem()
@@ -107,9 +107,10 @@ public final class TrainingStream {
   /// The sequences that come next; after an error the stream is where it was.
   ///
   /// - Parameters:
-  ///   - budget: How many tokens they may have together; a single sequence may have more, if it is the first one.
-  /// - Throws: `FileError`; `RuntimeError` with `invalid-data` for what is no document, for a document that is too
-  ///   long, and for a source without anything to learn.
+  ///   - budget: How many tokens they may have together; a single sequence may have more, if it is the first
+  ///     one.
+  /// - Throws: `FileError`; `RuntimeError` with `invalid-data` for what is no document, for a document that
+  ///   is too long, and for a source without anything to learn.
   public func next(tokens budget: Int) throws -> [TrainingSequence] {
     let before = (drawn, current, barren, documentsSkipped)
     do {
@@ -144,11 +145,14 @@ public final class TrainingStream {
       current = Current(source: source, sequences: sequences, part: 0)
       barren[source] = sequences.isEmpty ? barren[source] + 1 : 0
       if sequences.isEmpty { documentsSkipped += 1 }
-      if barren[source] >= sources[source].count {
+      // Two epochs, of which one has its targets at the beginning and the other at the end, have no more
+      // between.
+      if barren[source] >= 2 * sources[source].count - 1 {
         throw RuntimeError(
           .invalidData, path: sources[source].source.path,
           found:
-            "none of its \(sources[source].count) texts has anything to learn within \(settings.context) tokens"
+            "none of its \(sources[source].count) texts has anything to learn within "
+            + "\(settings.context) tokens"
         )
       }
     }
