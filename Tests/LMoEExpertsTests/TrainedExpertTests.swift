@@ -92,7 +92,7 @@ import class LMoEFormat.Bundle
     #expect(try Scratch.contents(scratch.path("exact")) == old)
   }
 
-  @Test(arguments: [(["q_proj", "v_proj"], 3, 7.0, true), (["all-linear"], 8, 16, false)])
+  @Test(arguments: [(["q_proj", "v_proj"], 3, 13.0, true), (["all-linear"], 8, 16, false)])
   func `an expert from nothing`(targets: [String], rank: Int, alpha: Double, isStabilised: Bool) throws {
     let scratch = try Scratch()
     let before = try scratch.bundle()
@@ -125,6 +125,10 @@ import class LMoEFormat.Bundle
     let export = BundleExport(after)
     #expect(try !export.hasOriginals("made"))
     try export.writeAdapter("made", to: scratch.path("made"))
+    // 13 / √3 is none of the numbers that a third of something can be.
+    let files = try Scratch.contents(scratch.path("made"))
+    let configuration = try JSON(parsing: try #require(files["adapter_config.json"]))
+    #expect(configuration["use_rslora"]?.bool == (isStabilised ? true : nil))
     let again = try scratch.bundle(experts: [scratch.path("made")])
     #expect(try self.tensors("made", again) == self.tensors("made", after))
     let other = try #require(try again.card(of: again.bank("expert/made")))
