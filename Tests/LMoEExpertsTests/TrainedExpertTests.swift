@@ -92,7 +92,7 @@ import class LMoEFormat.Bundle
     #expect(try Scratch.contents(scratch.path("exact")) == old)
   }
 
-  @Test(arguments: [(["q_proj", "v_proj"], 3, 7.0, true), (["all-linear"], 8, 16, false)])
+  @Test(arguments: [(["q_proj", "v_proj"], 3, 13.0, true), (["all-linear"], 8, 16, false)])
   func `an expert from nothing`(targets: [String], rank: Int, alpha: Double, isStabilised: Bool) throws {
     let scratch = try Scratch()
     let before = try scratch.bundle()
@@ -125,6 +125,10 @@ import class LMoEFormat.Bundle
     let export = BundleExport(after)
     #expect(try !export.hasOriginals("made"))
     try export.writeAdapter("made", to: scratch.path("made"))
+    // 13 / √3 is none of the numbers that a third of something can be.
+    let files = try Scratch.contents(scratch.path("made"))
+    let configuration = try JSON(parsing: try #require(files["adapter_config.json"]))
+    #expect(configuration["use_rslora"]?.bool == (isStabilised ? true : nil))
     let again = try scratch.bundle(experts: [scratch.path("made")])
     #expect(try self.tensors("made", again) == self.tensors("made", after))
     let other = try #require(try again.card(of: again.bank("expert/made")))
@@ -139,8 +143,9 @@ import class LMoEFormat.Bundle
     let scratch = try Scratch()
     let bundle = try scratch.bundle()
     let base = try bundle.baseDescription()
-    func refusal(_ name: String = "made", _ rank: Int = 2, _ alpha: Double = 2, _ targets: [String]) -> String
-    {
+    func refusal(
+      _ targets: [String], as name: String = "made", rank: Int = 2, alpha: Double = 2
+    ) -> String {
       LMoEExpertsTests.refusal {
         _ = try NewExpert(name, rank: rank, alpha: alpha, targets: targets, on: base)
       }
@@ -150,9 +155,9 @@ import class LMoEFormat.Bundle
     #expect(refusal(["q_prj"]).contains("changes \"q_prj\", which the base does not have"))
     #expect(refusal(["embed_tokens"]).contains("embed_tokens"))
     for targets in [[], [""], ["proj"], ["norm"]] { #expect(refusal(targets) != "", "\(targets)") }
-    #expect(refusal("a/b", ["q_proj"]).contains("cannot be the name"))
-    #expect(refusal("made", 0, ["q_proj"]).contains("rank 0"))
-    #expect(refusal("made", 1, .nan, ["q_proj"]).contains("alpha nan"))
+    #expect(refusal(["q_proj"], as: "a/b").contains("cannot be the name"))
+    #expect(refusal(["q_proj"], rank: 0).contains("rank 0"))
+    #expect(refusal(["q_proj"], alpha: .nan).contains("alpha nan"))
 
     let made = try NewExpert("made", rank: 1, alpha: 1, targets: ["q_proj"], on: base)
     var tensors = made.tensors.map { TrainingSamples.tensor($0.name, $0.shape, seed: 1) }

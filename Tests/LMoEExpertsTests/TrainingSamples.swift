@@ -40,7 +40,7 @@ enum TrainingSamples {
     }
   }
 
-  static let record: JSON = ["step": 400, "tokens": 51_200, "seed": 7, "loss": 1.25]
+  static let record: JSON = ["step": 400, "tokens": 51_200, "seed": 7, "loss": .double(1.25)]
 
   /// Options that give the same bytes each time, on one thread.
   static var options: BundleWriter.Options {
@@ -81,7 +81,9 @@ enum TrainingSamples {
     let learned = Gate(.linear, scope: .module, normaliser: .softmax)
     try writer.addBank(
       "gate/default", id: GateCardTests.id("c"), card: learned.card(provenance: ["initialiser": "random"]),
-      entries: try ["a", "b"].map { try gateRow("\(GateCardTests.id($0))/\(q)", [1, 2, 3, 4, 0]) })
+      entries: try [GateCardTests.id("a"), GateCardTests.id("b")].map {
+        try gateRow("\($0)/\(q)", [1, 2, 3, 4, 0])
+      })
     let given = Gate(
       .constant(.given([.init(expert: GateCardTests.id("a"), value: 0.5)])), scope: .global, normaliser: .none
     )

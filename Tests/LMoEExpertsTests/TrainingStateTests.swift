@@ -21,7 +21,7 @@ import class LMoEFormat.Bundle
     }
     return TrainingCard(
       step: step, bundle: bundle, banks: try stamps.map { try #require(BankStamp($0)) },
-      run: ["tokens": 12, "cursor": ["file": 1, "offset": 99], "options": ["rate": 0.001]])
+      run: ["tokens": 12, "cursor": ["file": 1, "offset": 99], "options": ["rate": .double(0.001)]])
   }
 
   private static let shapes = [

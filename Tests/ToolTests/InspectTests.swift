@@ -154,7 +154,7 @@ import class LMoEFormat.Bundle
   @Test func `the JSON of a bundle`() throws {
     let expert = [
       "name", "id", "kind", "ranks", "alpha", "targets", "parameters", "stored_bytes", "raw_bytes",
-      "content_id", "base", "norm", "share",
+      "content_id", "base", "norm", "share", "training",
     ]
     let top = [
       "schema", "format", "generation", "file_bytes", "live_bytes", "runs_from_map", "base", "experts",

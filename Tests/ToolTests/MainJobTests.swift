@@ -94,7 +94,7 @@ import Testing
     #expect(
       keys(math) == [
         "name", "id", "kind", "ranks", "alpha", "targets", "parameters", "stored_bytes", "raw_bytes",
-        "content_id", "base", "norm", "share",
+        "content_id", "base", "norm", "share", "training",
       ])
     #expect(math["name"] == "math" && math["kind"] == "lora" && math["ranks"] == [8] && math["alpha"] == [16])
     #expect(

@@ -5,7 +5,7 @@ import LMoEFormat
 /// the expert needs them.
 ///
 /// rsLoRA is written as the α that gives the same scaling, since old versions do not know it; as itself only
-/// where no α does, which rounding makes of one scaling in four.
+/// where rounding leaves no α that does.
 struct PEFTWriter {
   private let card: JSON
   private let groups: [ModuleGroup]

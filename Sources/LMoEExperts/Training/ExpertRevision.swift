@@ -3,8 +3,8 @@ import LMoEFormat
 
 /// An expert of a bundle with new values: what becomes of its card, its tensors and its documents.
 ///
-/// It is the same expert: id, name, modules and their numbers stay, as do the tensors that were not trained and
-/// the files that say nothing of the values.
+/// It is the same expert: id, name, modules and their numbers stay, as do the tensors that were not trained
+/// and the files that say nothing of the values.
 struct ExpertRevision {
   let card: JSON
   let entries: [NewEntry]

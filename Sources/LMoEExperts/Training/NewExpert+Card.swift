@@ -4,8 +4,8 @@ import LMoEFormat
 extension NewExpert {
   /// Its card and its tensors, with the values of a training run.
   ///
-  /// - Throws: `ExpertError` with `invalid-training` for values that are missing, left over or of another shape,
-  ///   `non-finite`, `FormatError`.
+  /// - Throws: `ExpertError` with `invalid-training` for values that are missing, left over or of another
+  ///   shape, or with `non-finite`; `FormatError`.
   func bank(
     _ tensors: [FloatTensor], path: String, record: JSON, clock: UInt64, on pool: WorkerPool
   ) throws -> (card: JSON, entries: [NewEntry]) {

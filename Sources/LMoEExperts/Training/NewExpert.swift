@@ -40,8 +40,8 @@ public struct NewExpert: Sendable {
   ///   - isRankStabilised: Whether B·A is scaled with α/√r and not with α/r.
   ///   - targets: Names of linear layers, whole or their last components, or `all-linear`.
   ///   - base: The base it is for.
-  /// - Throws: `ExpertError` with `invalid-name`, `no-such-module`, or `invalid-training` for a rank or an α that
-  ///   cannot be; `FileError` if the system gives no random numbers.
+  /// - Throws: `ExpertError` with `invalid-name`, `no-such-module`, or `invalid-training` for a rank or an α
+  ///   that cannot be; `FileError` if the system gives no random numbers.
   public init(
     _ name: String, id: Bits128? = nil, rank: Int, alpha: Double, isRankStabilised: Bool = false,
     targets: [String], on base: BaseDescription

@@ -16,16 +16,16 @@ public struct Publication: Sendable {
 extension TrainedWeights {
   /// Publishes the weights: all of them in one generation, or none.
   ///
-  /// Banks are found by the ids that their stamps have, so that a rename meanwhile does not matter; what stands
-  /// beside them may have changed freely.
+  /// Banks are found by the ids that their stamps have, so that a rename meanwhile does not matter; what
+  /// stands beside them may have changed freely.
   ///
   /// - Parameters:
   ///   - path: The bundle that was trained.
   ///   - stamps: The banks that must be what they were: those that were trained, and any others.
   ///   - output: A new bundle to publish to, without history; the one at `path` then stays as it is.
   ///   - options: How the writer works.
-  /// - Throws: `ExpertError` with `changed-meanwhile`, or for values that do not fit; `FormatError`. Nothing is
-  ///   published then, unless it is `commit-uncertain`.
+  /// - Throws: `ExpertError` with `changed-meanwhile`, or for values that do not fit; `FormatError`. Nothing
+  ///   is published then, unless it is `commit-uncertain`.
   @discardableResult public func publish(
     to path: String, expecting stamps: [BankStamp], output: String? = nil,
     options: BundleWriter.Options = BundleWriter.Options(), in system: any FileSystem = PosixFileSystem()

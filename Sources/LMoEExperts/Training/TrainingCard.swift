@@ -8,7 +8,7 @@ public struct TrainingCard: Sendable {
   public var bundle: Bits128
   /// The banks that are trained, as they were when the run began or last published.
   public var banks: [BankStamp]
-  /// What else the run needs to go on: counters, the place in the data, options. An object.
+  /// An object of what else the run needs to go on: counters, the place in the data, options.
   public var run: JSON
 
   /// Puts them together.

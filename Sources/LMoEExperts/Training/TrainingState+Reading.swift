@@ -9,7 +9,7 @@ import LMoEFormat
   public let shape: [Int]
   @unsafe fileprivate let memory: UnsafeMutableRawBufferPointer
 
-  /// Takes memory that is there until what the slot is given to returns, and that nobody else touches so long.
+  /// Takes memory that is there, and that nobody else touches, until what the slot is given to returns.
   @unsafe public init(_ name: String, shape: [Int], memory: UnsafeMutableBufferPointer<Float>) {
     (self.name, self.shape) = (name, shape)
     unsafe self.memory = UnsafeMutableRawBufferPointer(memory)

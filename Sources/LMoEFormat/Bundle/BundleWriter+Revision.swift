@@ -9,7 +9,8 @@ extension BundleWriter {
   ///   - card: What the bank means from now on.
   ///   - isKept: Which of its tensors and documents stay.
   ///   - entries: Tensors and documents that come, in any order.
-  /// - Throws: `no-such-bank`, `manifest-damaged`, `invalid-name` for a name that stands twice, `too-large`, `io`.
+  /// - Throws: `no-such-bank`, `manifest-damaged`, `invalid-name` for a name that stands twice, `too-large`,
+  ///   `io`.
   @discardableResult public func reviseBank(
     _ name: String, card: JSON, keeping isKept: (Entry) -> Bool, adding entries: [NewEntry] = []
   ) throws(FormatError) -> BankEntry {

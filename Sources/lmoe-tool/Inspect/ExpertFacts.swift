@@ -63,7 +63,6 @@ struct ExpertFacts {
     if let steps = record["step"]?.int { parts.append("\(grouped(steps)) step\(steps == 1 ? "" : "s")") }
     if let tokens = record["tokens"]?.int { parts.append("\(grouped(tokens)) tokens") }
     if let loss = record["loss"]?.double { parts.append("loss \(significant(loss))") }
-    if let seed = record["seed"]?.number { parts.append("seed \(seed.text)") }
     if let time = record["made_ns"]?.number?.integer(UInt64.self) {
       parts.append(formatted(nanoseconds: time).prefix(16) + " UTC")
     }

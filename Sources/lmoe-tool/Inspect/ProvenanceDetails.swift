@@ -24,7 +24,9 @@ struct ProvenanceDetails {
       if let value { lines.append("  \(label.padded(to: 11)) \(value.printable)".cut(to: Terminal.width)) }
     }
     let origin = card?["provenance"]
-    add("from", origin?["imported_from"]?.string)
+    add(
+      "from",
+      origin?["imported_from"]?.string ?? origin?["made_by"]?.string.map { "nothing, made here by \($0)" })
     add(
       "at",
       ((origin?["imported_ns"] ?? origin?["made_ns"])?.number?.integer(UInt64.self)).map {
@@ -32,6 +34,7 @@ struct ProvenanceDetails {
       }
     )
     add("by", origin?["tool"]?.string)
+    add("trained", ExpertFacts(bank, card: card).training)
     add("id", bank.id.description)
     add("content id", bank.contentID.description)
     add("source id", card?["source_id"]?.string)
