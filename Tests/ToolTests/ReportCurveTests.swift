@@ -10,7 +10,7 @@ import Testing
     Curve("c", style: "s0", values.enumerated().map { Curve.Point(step: $0.offset + 1, value: $0.element) })
   }
 
-  @Test(arguments: [3, 1999, 2000, 2001, 100_000]) func `a thinned curve keeps its extremes`(count: Int) {
+  @Test(arguments: [5, 1999, 2000, 2001, 100_000]) func `a thinned curve keeps its extremes`(count: Int) {
     var values = (0..<count).map { Double(($0 * 7919) % 1000) }
     values[count / 3] = 5000
     values[count / 2] = -5000
@@ -38,7 +38,7 @@ import Testing
   }
 
   @Test func `a smoothed curve keeps a slope and its ends, and passes over what is no number`() {
-    let slope = Self.curve((0..<50).map { Double($0) }).smoothed("s", style: "", over: 5)
+    let slope = Self.curve((0..<50).map { Double($0) }).smoothed("s", style: "", over: 3)
     #expect(slope.points.allSatisfy { abs($0.value - Double($0.step - 1)) < 1e-9 })
     let noise = Self.curve((0..<200).map { $0 % 2 == 0 ? 1 : 3 }).smoothed("s", style: "", over: 10)
     #expect(noise.points[20..<180].allSatisfy { abs($0.value - 2) < 0.02 })
@@ -49,7 +49,7 @@ import Testing
   static let scales: [(values: [Double], isFromZero: Bool, labels: [String])] = [
     ([0.9, 3.3], false, ["1.0", "1.5", "2.0", "2.5", "3.0"]),
     ([0, 100], true, ["0", "20", "40", "60", "80", "100"]),
-    ([5100], true, ["0", "2,000", "4,000"]),
+    ([5100], true, ["0", "1,000", "2,000", "3,000", "4,000", "5,000"]),
     ([0, 2e-5], true, ["0", "5.0e−6", "1.0e−5", "1.5e−5", "2.0e−5"]),
     ([-1, 1], false, ["−1.0", "−0.5", "0", "0.5", "1.0"]),
     ([0], true, ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]),
