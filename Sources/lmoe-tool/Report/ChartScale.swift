@@ -58,7 +58,8 @@ struct ChartScale: Sendable {
     let positive = values.filter { $0 > 0 }
     guard var low = positive.min(), var high = positive.max() else { return nil }
     let room = max(pow(high / low, 0.04), 1.05)
-    (low, high) = (max(low / room, .leastNormalMagnitude), min(high * room, .greatestFiniteMagnitude))
+    low = max(low / room, .leastNormalMagnitude)
+    high = max(min(high * room, .greatestFiniteMagnitude), low * 2)
     let decades = log10(high / low)
     guard decades.isFinite else { return nil }
     let parts: [Double] = decades > 2 ? [1] : decades > 1 ? [1, 3] : [1, 1.5, 2, 3, 4, 5, 7]

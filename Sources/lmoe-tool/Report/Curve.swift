@@ -95,9 +95,9 @@ struct Curve: Sendable {
       counts.append((counts.last ?? 0) + (isNumber ? 1 : 0))
     }
     return values.indices.map { index in
-      // As many on both sides, so that a slope at the end stays one.
-      let reach = min(half, index, values.count - 1 - index)
-      let (start, end) = (index - reach, index + reach + 1)
+      // As many on both sides, so that a slope at the end stays one; but not one alone, which would be noise.
+      let reach = max(half / 4, min(half, index, values.count - 1 - index))
+      let (start, end) = (max(0, index - reach), min(values.count, index + reach + 1))
       let count = counts[end] - counts[start]
       return count > 0 ? (sums[end] - sums[start]) / Double(count) : .nan
     }

@@ -25,7 +25,7 @@ struct ReportPage {
       metrics.steps.last?.step ?? 0, metrics.evaluations.last?.step ?? 0,
       metrics.events.map(\.step).max() ?? 0)
     scale = ChartScale.steps(to: lastStep)
-    smallScale = ChartScale.steps(to: lastStep, count: 3)
+    smallScale = ChartScale.steps(to: lastStep, count: 2)
     maps = RoutingMaps(metrics)
     marks = Self.marks(metrics.events, scale)
   }
