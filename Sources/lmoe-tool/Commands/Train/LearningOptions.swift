@@ -1,5 +1,5 @@
-import ArgumentParser
-import LMoERuntime
+public import ArgumentParser
+public import LMoERuntime
 
 extension Schedule.Shape: ExpressibleByArgument {}
 

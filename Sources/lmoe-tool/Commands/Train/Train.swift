@@ -51,7 +51,7 @@ struct Train: ParsableCommand {
 
   func run() throws {
     let session = course.resume ? try TrainingSession(resuming: self) : try TrainingSession(self)
-    try session.run()
+    try session.perform()
   }
 
   /// The words after the command, from which the same run can be made again.

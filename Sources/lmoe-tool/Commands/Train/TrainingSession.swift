@@ -60,7 +60,7 @@ final class TrainingSession {
     self.command = command
     base = try command.options.load(command.file)
     isPublished = card.run["published"]?.bool ?? false
-    guard card.bundle == base.bundle.fileUUID else {
+    guard card.bundle == base.bundle.header.fileUUID else {
       throw RuntimeError(
         .untrainable, path: names.state,
         found:
@@ -88,7 +88,8 @@ final class TrainingSession {
 
   // MARK: The run
 
-  func run() throws {
+  /// Trains, evaluates, saves and publishes.
+  func perform() throws {
     if metrics == nil {
       metrics = try MetricsFile(creating: names.metrics)
       try metrics?.append(.run(description))
@@ -160,7 +161,7 @@ final class TrainingSession {
 
   private func save() throws {
     try metrics?.sync()
-    var card = TrainingCard(step: run.progress.step, bundle: base.bundle.fileUUID, banks: stamps)
+    var card = TrainingCard(step: run.progress.step, bundle: base.bundle.header.fileUUID, banks: stamps)
     card.run = [
       "arguments": .array(words.map(JSON.string)), "published": .bool(isPublished),
       "members": run.plan.members.map { .array($0.map(JSON.string)) } ?? .null,

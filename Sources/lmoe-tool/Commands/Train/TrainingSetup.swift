@@ -36,7 +36,7 @@ struct TrainingSetup {
     let target = command.target
     let new = try target.newExpert.map { name in
       if newIDs[ByteKey(name)] == nil, bundle.root.bank("expert/" + name) != nil {
-        throw ExpertError(.expertExists, path: command.file, name: name)
+        throw FormatError(.bankExists, path: command.file, bank: "expert/" + name)
       }
       return try NewExpert(
         name, id: newIDs[ByteKey(name)], rank: target.rank, alpha: target.alpha ?? 2 * Double(target.rank),
@@ -111,7 +111,7 @@ extension TrainingSession {
     let model = run.model
     let sizes = model.expertSizes
     return RunMetrics(
-      time: utcTime(currentNanoseconds()), bundle: command.file,
+      time: formatted(nanoseconds: currentNanoseconds()), bundle: command.file,
       trains: RunMetrics.Part(rawValue: command.train.rawValue) ?? .both,
       experts: model.model.experts.map { name in
         RunMetrics.Expert(

@@ -1,7 +1,7 @@
-import ArgumentParser
+public import ArgumentParser
 import LMoECore
 import LMoEExperts
-import LMoERuntime
+public import LMoERuntime
 
 /// `NAME=2.5`: a kind of text and how often it comes.
 struct DomainWeight: ExpressibleByArgument, Sendable {
