@@ -40,7 +40,8 @@ final class TrainingSession {
     if let output = command.course.output, PosixFileSystem().kind(output) != nil {
       throw FormatError(.alreadyExists, path: output)
     }
-    base = try command.options.load(command.file)
+    let base = try command.options.load(command.file)
+    self.base = base
     run = try TrainingSetup(command, base).run(members: nil, newIDs: [:])
     stamps = try run.trainedBanks.map { BankStamp(try base.bundle.bank($0)) }
     display = TrainingProgress(total: run.totalSteps, columns: run.model.model.gateColumns)
