@@ -53,6 +53,8 @@ final class Compute: @unchecked Sendable {
 
   /// The workers.
   let pool: WorkerPool
+  /// Where the time goes, if somebody wants to know.
+  var timer: StageTimer?
   /// Scratch of the kernels, a part for each worker.
   private let scratch: OwnedRows
   private let scratchRows: Rows
@@ -68,6 +70,8 @@ final class Compute: @unchecked Sendable {
 
   /// Computes all products, which must not overlap in what they write.
   func run(_ products: [Product]) {
+    let stage = timer?.enter(.products)
+    defer { if let stage { timer?.leave(to: stage) } }
     let columns = products.reduce(0) { $0 + $1.output.width }
     guard let rows = products.first?.output.count, rows > 0, columns > 0 else { return }
     let step = Self.step(rows: rows, columns: columns, workers: pool.count)
