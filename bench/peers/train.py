@@ -2,6 +2,7 @@
 """Times training steps in PyTorch and prints them as JSON.
 
     python bench/peers/train.py SHAPE METHOD [--experts 4 --rank 16 --documents 4 --length 256 --steps 5 --threads 2]
+                                              [--onednn]
 
 METHOD: mixture (written by hand, mixture.py), xlora (PEFT's X-LoRA with experts and gate trained), lora (PEFT, one
 expert), full (all weights). A step is forward, backward and AdamW, on random tokens all of which are predicted;
@@ -25,6 +26,7 @@ parser.add_argument("--length", type=int, default=256)
 parser.add_argument("--steps", type=int, default=5)
 parser.add_argument("--threads", type=int, default=os.cpu_count())
 parser.add_argument("--weights", choices=["f32", "bf16"], default="f32")
+parser.add_argument("--onednn", action="store_true", help="linear layers by oneDNN (products.py)")
 parser.add_argument("--adapters", type=pathlib.Path, help="keep X-LoRA's adapters here")
 options = parser.parse_args()
 os.environ["OMP_NUM_THREADS"] = str(options.threads)  # before torch is there
@@ -33,6 +35,7 @@ import torch
 
 import mixture
 import models
+import products
 
 torch.set_num_threads(options.threads)
 
@@ -76,6 +79,8 @@ def peak_memory():
 
 
 def main():
+    if options.onednn:
+        products.use_onednn()
     model = make()
     model.train()
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -96,7 +101,7 @@ def main():
         "shape": options.shape, "method": options.method, "weights": options.weights, "threads": options.threads,
         "trained_parameters": sum(p.numel() for p in trained), "tokens_s": tokens / statistics.median(seconds[1:]),
         "best_tokens_s": tokens / min(seconds[1:]), "first_step_s": seconds[0], "losses": losses,
-        "peak_memory_bytes": peak_memory()}))
+        "peak_memory_bytes": peak_memory(), "matrix_gflop_s": products.throughput() / 1e9}))
 
 
 if __name__ == "__main__":
