@@ -68,6 +68,8 @@ final class Compute: @unchecked Sendable {
 
   /// The workers.
   let pool: WorkerPool
+  /// Where the time goes, if somebody wants to know.
+  var timer: StageTimer?
   /// Scratch of the kernels, a part for each worker.
   private let scratch: OwnedRows
   private let scratchRows: Rows
@@ -83,6 +85,8 @@ final class Compute: @unchecked Sendable {
 
   /// Computes all products, which must not overlap in what they write.
   func run(_ products: [Product]) {
+    let stage = timer?.enter(.products)
+    defer { if let stage { timer?.leave(to: stage) } }
     let products = products.filter { $0.output.count > 0 && $0.output.width > 0 }
     guard !products.isEmpty else { return }
     let work = products.reduce(0) { $0 + $1.output.width * $1.costPerColumn }

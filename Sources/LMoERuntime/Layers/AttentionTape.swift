@@ -75,7 +75,7 @@ final class AttentionTape {
       rotary.rotate(k, by: angles[rows])
       unsafe lmoe_scale(q.base, scale, q.count * q.width, q.base)
     }
-    attend(pass)
+    pass.compute.timed(.attention) { attend(pass) }
     LinearTape.forward(
       [LinearTape.Call(tape: output, output: residual, accumulates: true)], mixed, in: pass)
   }
@@ -155,7 +155,7 @@ final class AttentionTape {
         }
       }
     }
-    unattend(mixedGradient, deltas, dq, dk, dv, pass)
+    pass.compute.timed(.attention) { unattend(mixedGradient, deltas, dq, dk, dv, pass) }
     let (attention, rotary, angles, scale) = (attention, pass.rotary, pass.angles, scale)
     let (rawQueries, rawKeys) = (rawQueries, rawKeys)
     pass.compute.forEachRow(count, width: dq.width) { rows in

@@ -51,6 +51,8 @@ final class GateTape {
 
   /// Weighs the experts for each row of `input` [T, inputs], and begins their gradients with zero.
   func forward(_ input: Rows, in pass: TrainingPass) {
+    let stage = pass.compute.timer?.enter(.gates)
+    defer { if let stage { pass.compute.timer?.leave(to: stage) } }
     raw = memory[0].rows(input.count, max(1, gate.routed.count))
     weights = memory[1].rows(input.count, gate.width)
     gammas = memory[2].rows(input.count, gate.width)
@@ -78,6 +80,8 @@ final class GateTape {
   ///
   /// - Returns: The product that adds the gradient of its rows, if they are trained.
   func backward(_ input: Rows, in pass: TrainingPass) -> [Compute.Product] {
+    let stage = pass.compute.timer?.enter(.gates)
+    defer { if let stage { pass.compute.timer?.leave(to: stage) } }
     let n = max(1, gate.routed.count)
     zeta = memory[3].rows(input.count, n)
     zetaTransposed = memory[4].rows(n, input.count)

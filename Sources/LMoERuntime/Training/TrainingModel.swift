@@ -10,7 +10,7 @@ public final class TrainingModel {
   public let model: Model
   let blocks: [BlockTape]
   let gate: GateTape?
-  private let head: LossHead
+  let head: LossHead
   private let workspace = TrainingWorkspace()
   /// The residual stream before each layer, and after the last.
   private let streams: [Activations]
@@ -59,7 +59,7 @@ public final class TrainingModel {
   var linears: [Linear] { blocks.flatMap(\.linears).map(\.linear) + [head.head.linear] }
 
   /// The first layer that has to be gone back through; nil if none has.
-  private var lowest: Int? {
+  var lowest: Int? {
     if gate?.isTrained == true {
       return blocks.firstIndex { $0.linears.contains { $0.linear.experts != nil } }
     }
@@ -115,10 +115,11 @@ public final class TrainingModel {
     let lowest = lowest
     let scale = 1 / Float(max(1, settings.targets))
     let needsGradient = lowest != nil || head.head.isTrained || (gate?.isTrained == true)
-    let nats = head.run(
-      x[blocks.count], targets(documents), scale: scale, into: needsGradient ? gradient : nil,
-      modelGate: gate,
-      in: pass)
+    let nats = pass.compute.timed(.head) {
+      head.run(
+        x[blocks.count], targets(documents), scale: scale, into: needsGradient ? gradient : nil,
+        modelGate: gate, in: pass)
+    }
     for index in blocks.indices.reversed() {
       guard let lowest, index >= lowest else { break }
       pass.gate = gate

@@ -7,7 +7,7 @@ struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Measure this machine and this tool.",
     discussion: "Figures are of several rounds. The scripts in bench/ compare with peers.",
-    subcommands: [BenchRun.self, Codec.self, Verify.self, Load.self])
+    subcommands: [BenchRun.self, BenchTrain.self, Codec.self, Verify.self, Load.self])
 
   /// Gigabytes a second.
   static func rate(_ bytes: some BinaryInteger, _ seconds: Double) -> Double {
