@@ -49,16 +49,18 @@ final class TrainingSession {
 
   /// Goes on with a run.
   init(resuming given: Train) throws {
-    names = TrainingFiles(given)
-    let state = try TrainingState(path: names.state)
+    let state = try Self.interrupted(TrainingFiles(given).state)
     let card = state.last.card
     let old = (card.run["arguments"]?.array ?? []).compactMap(\.string)
     // What is given now comes last, and so wins; the bundle is named already.
     let extra = Train.words.filter { !$0.hasSameBytes(as: given.file) }
-    words = old
-    var command = try Train.parse(old + extra)
+    words = old + extra
+    var command = try Train.parse(words)
     command.course.restart = false
+    // It may be called from elsewhere.
+    command.file = given.file
     self.command = command
+    names = TrainingFiles(command)
     base = try command.options.load(command.file)
     isPublished = card.run["published"]?.bool ?? false
     guard card.bundle == base.bundle.header.fileUUID else {
@@ -73,12 +75,15 @@ final class TrainingSession {
       else { return nil }
       return (name, id)
     }
-    run = try TrainingSetup(command, base).run(
-      members: card.run["members"]?.array?.compactMap(\.string),
-      newIDs: Dictionary(ids.map { (ByteKey($0.0), $0.1) }, uniquingKeysWith: { first, _ in first }))
     stamps = card.banks
+    let output = isPublished ? command.course.output : nil
+    try stamps.require(in: try Bundle(path: output ?? command.file))
+    let members = card.run["members"]?.array?.compactMap(\.string)
+    try Self.requireMembers(members, in: base.bundle, state: names.state)
+    run = try TrainingSetup(command, base).run(
+      members: members,
+      newIDs: Dictionary(ids.map { (ByteKey($0.0), $0.1) }, uniquingKeysWith: { first, _ in first }))
     display = TrainingProgress(total: run.totalSteps, columns: run.model.model.gateColumns)
-    try stamps.require(in: try Bundle(path: target))
     try run.restore(state)
     best = try run.best(of: state)
     metrics = try MetricsFile(resuming: names.metrics, at: run.progress.step)

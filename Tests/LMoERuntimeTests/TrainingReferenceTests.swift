@@ -1,0 +1,116 @@
+import LMoECore
+import LMoEExperts
+import Testing
+
+@testable import LMoERuntime
+
+/// Loss and gradients of the model in training against a reference in double precision.
+@Suite struct TrainingReferenceTests {
+  /// Bases of the workers, whose threads live as long as the process.
+  private static let pools = (1...2).map { WorkerPool(count: $0) }
+
+  /// A bias on B has no weight for each token, and is not mixed.
+  static let items = MixtureCase.all.filter { !$0.name.hasSuffix("bias-layer") }.enumerated().map { ($0, $1) }
+
+  /// Three documents for each case, so that each length up to 70 comes up: blocks of attention have 64 rows.
+  private static func lengths(_ number: Int) -> [Int] {
+    [1 + (2 * number) % 70, 1 + (2 * number + 1) % 70, 1 + (number * 29 + 60) % 70]
+  }
+
+  @Test func `every length comes up`() {
+    #expect(Set(Self.items.flatMap { Self.lengths($0.0) }).isSuperset(of: 1...70))
+  }
+
+  @Test(arguments: items)
+  func `loss and gradients are those of the reference`(number: Int, item: MixtureCase) throws {
+    let fixture = try RuntimeFixture()
+    let sample = try TrainingReferenceCase(
+      item, number: number, lengths: Self.lengths(number), in: fixture)
+    let expected = sample.reference.lossAndGradients(sample.documents, sample.objective)
+    for kernels in Kernels.variants {
+      try Kernels.with(kernels) {
+        let model = try sample.model(on: LoadedBase(sample.bundle, on: Self.pools[0]))
+        let result = sample.run(model)
+        let targets = sample.documents.reduce(0) { $0 + $1.isTarget.count { $0 } }
+        let crossEntropy = result.nats / Double(max(1, targets))
+        #expect(abs(crossEntropy - expected.parts.crossEntropy) <= 1e-6 * expected.parts.crossEntropy)
+        let (parts, own) = (expected.parts, result.statistics.auxiliary)
+        if sample.objective.balance > 0 {
+          #expect(abs(own.balance - parts.balance) <= 1e-5 * parts.balance)
+          #expect(abs(own.z - parts.z) <= 1e-5 * max(parts.z, 1))
+          #expect(abs(own.mutualInformation - parts.mutualInformation) <= 1e-5)
+        }
+        if sample.isSupervised { #expect(abs(own.supervised - parts.label) <= 1e-5 * max(parts.label, 1)) }
+        let found = model.named(.gradients, of: sample.bundle)
+        #expect(Set(found.keys) == Set(expected.gradients.keys))
+        #expect(expected.beyond(found) == [], "\(kernels)")
+      }
+    }
+  }
+
+  /// Memory and workers change no bit.
+  @Test(arguments: items.filter { $0.0 % 3 == 1 })
+  func `the same bits with two workers, and with activations computed again`(
+    number: Int, item: MixtureCase
+  ) throws {
+    let fixture = try RuntimeFixture()
+    let sample = try TrainingReferenceCase(item, number: number, lengths: [70, 33, 90], in: fixture)
+    let bases = try Self.pools.map { try LoadedBase(sample.bundle, on: $0) }
+    let model = try sample.model(on: bases[0])
+    let result = sample.run(model)
+    #expect(!model.allGradients.joined().allSatisfy { $0 == 0 })
+    for (workers, recomputes) in [(1, true), (2, false), (2, true)] {
+      let other = try sample.model(on: bases[workers - 1], recomputes: recomputes)
+      // What another pass has left in memory does not matter.
+      sample.run(other)
+      other.clearGradients()
+      let again = sample.run(other)
+      #expect(again.nats == result.nats && again.statistics.auxiliary == result.statistics.auxiliary)
+      #expect(other.allGradients == model.allGradients, "\(workers) workers, \(recomputes)")
+    }
+  }
+
+  /// What is frozen has no gradient, and the others have the one that they have without it.
+  @Test(arguments: items.filter { $0.0 % 4 == 2 })
+  func `each part by itself`(number: Int, item: MixtureCase) throws {
+    let fixture = try RuntimeFixture()
+    let sample = try TrainingReferenceCase(item, number: number, lengths: [40, 7], in: fixture)
+    let base = try LoadedBase(sample.bundle, on: Self.pools[0])
+    let expected = sample.reference.lossAndGradients(sample.documents, sample.objective)
+    for (experts, gate) in [([], true), (Array(item.experts.prefix(1).map(\.name)), false)] {
+      let model = try sample.model(on: base, training: experts, gate: gate)
+      sample.run(model)
+      var part = expected
+      part.gradients = expected.gradients.filter { name, _ in
+        name.hasPrefix("gate/") ? gate : experts.contains { name.hasPrefix($0 + "/") }
+      }
+      let found = model.named(.gradients, of: sample.bundle)
+      #expect(!found.isEmpty && Set(found.keys) == Set(part.gradients.keys))
+      #expect(part.beyond(found) == [], "\(experts)")
+    }
+  }
+}
+
+extension ReferenceResult {
+  /// The gradients that are further from those found than rounding takes them.
+  ///
+  /// 10⁻⁵ of the largest element of the tensor is allowed, and besides 10⁻⁶ of the largest of its kind: some
+  /// tensors have next to no gradient, which is left of large terms of both signs.
+  fileprivate func beyond(_ found: [String: [Float]]) -> [String] {
+    func kind(_ name: String) -> String {
+      name.hasPrefix("gate/") ? "gate" : String(name.split(separator: ".").last ?? "")
+    }
+    var largest: [String: Double] = [:]
+    for (name, values) in gradients {
+      largest[kind(name)] = max(largest[kind(name)] ?? 0, values.map(abs).max() ?? 0)
+    }
+    return gradients.sorted { $0.key < $1.key }.compactMap { name, values in
+      guard let own = found[name], own.count == values.count else { return "\(name) is not there" }
+      let whole = largest[kind(name)] ?? 0
+      // The scores of a constant gate are one tensor.
+      let size = name.hasPrefix("gate//") ? whole : values.map(abs).max() ?? 0
+      let far = zip(own, values).map { abs(Double($0) - $1) }.reduce(0) { $0 > $1 ? $0 : $1 }
+      return far <= 1e-5 * size + 1e-6 * whole ? nil : "\(name): \(far) of \(size), \(whole)"
+    }
+  }
+}
