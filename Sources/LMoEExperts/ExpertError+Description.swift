@@ -143,6 +143,8 @@ extension ExpertError: CustomStringConvertible {
     case .changedMeanwhile:
       return
         "\(path): \(found) since the training began, and nothing was published; restore the generation that it began from (\"lmoe-tool history\" lists them), or train anew"
+    case .noSuchTarget:
+      return "\(path) has no linear layer \(name) that an expert could change\(suggestion)"
     case .invalidTraining:
       return "\(path): \(name) cannot be trained so: it was given \(found)"
     }

@@ -65,6 +65,7 @@ public struct ExpertError: Error, Hashable, Sendable {
     // Training.
     case changedMeanwhile = "changed-meanwhile"
     case invalidTraining = "invalid-training"
+    case noSuchTarget = "no-such-target"
   }
 
   /// The kind of error.

@@ -42,7 +42,12 @@ struct GradientCase: CustomTestStringConvertible {
   }
 
   func documents(columns: [String]) -> [TrainingModel.Document] {
-    (json["documents"]?.array ?? []).map { item in
+    Self.documents(json["documents"], columns: columns)
+  }
+
+  /// Documents of a case or a batch, with labels as columns of the gate.
+  static func documents(_ json: JSON?, columns: [String]) -> [TrainingModel.Document] {
+    (json?.array ?? []).map { item in
       TrainingModel.Document(
         tokens: (item["tokens"]?.array ?? []).compactMap(\.int),
         isTarget: (item["targets"]?.array ?? []).map { $0.int == 1 },

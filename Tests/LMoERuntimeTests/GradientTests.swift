@@ -43,17 +43,7 @@ import class LMoEFormat.Bundle
       #expect(abs(try #require(found) - wanted) < 1e-4 * max(0.1, abs(wanted)), "\(key)")
     }
 
-    var names = Dictionary(
-      uniqueKeysWithValues: bundle.banks(ofKind: "expert").map { ($0.id, $0.shortName) })
-    names[Gate.nullExpert] = ""
-    var found: [String: [Float]] = [:]
-    for tensor in model.expertTensors(.gradients) {
-      let suffix = ["lora_A.weight": "lora_A", "lora_B.weight": "lora_B"][tensor.suffix] ?? "magnitude"
-      found["\(tensor.expert)/\(tensor.module).\(suffix)"] = tensor.values
-    }
-    for (place, rows) in model.gateRows(.gradients) {
-      for (id, row) in rows { found["gate/\(place.text)/\(names[id] ?? "?")"] = row }
-    }
+    let found = model.named(.gradients, of: bundle)
     // Relative to the largest gradient of its kind: A or B of one module may be next to nothing.
     var scales: [String: Double] = [:]
     func kind(_ name: String) -> String {

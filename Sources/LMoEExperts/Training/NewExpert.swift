@@ -40,7 +40,7 @@ public struct NewExpert: Sendable {
   ///   - isRankStabilised: Whether B·A is scaled with α/√r and not with α/r.
   ///   - targets: Names of linear layers, whole or their last components, or `all-linear`.
   ///   - base: The base it is for.
-  /// - Throws: `ExpertError` with `invalid-name`, `no-such-module`, or `invalid-training` for a rank or an α
+  /// - Throws: `ExpertError` with `invalid-name`, `no-such-target`, or `invalid-training` for a rank or an α
   ///   that cannot be; `FileError` if the system gives no random numbers.
   public init(
     _ name: String, id: Bits128? = nil, rank: Int, alpha: Double, isRankStabilised: Bool = false,
@@ -85,14 +85,15 @@ public struct NewExpert: Sendable {
         return module.hasSameBytes(as: target) || module.hasByteSuffix("." + target)
       }
       guard !target.isEmpty, !found.isEmpty else {
+        let kinds = Set(linear.map { ByteKey(String($0.split(separator: ".").last ?? "")) })
         throw ExpertError(
-          .noSuchModule, path: base.name ?? "the base", name: target,
-          expected: closestName(to: target, among: linear))
+          .noSuchTarget, path: base.name ?? "the base", name: target,
+          found: closestName(to: target, among: kinds.map(\.text).sorted() + [allLinear] + linear))
       }
       wanted.formUnion(found.map { ByteKey($0) })
     }
     guard !wanted.isEmpty else {
-      throw ExpertError(.noSuchModule, path: base.name ?? "the base", name: "")
+      throw ExpertError(.noSuchTarget, path: base.name ?? "the base", name: "")
     }
     return wanted.sorted().compactMap { key in
       base.names.shape(key.text + ".weight").map {

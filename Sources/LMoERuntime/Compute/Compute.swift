@@ -10,13 +10,23 @@ final class Compute: @unchecked Sendable {
   ///
   /// A view of both.
   @safe struct Term: @unchecked Sendable {
-    @unsafe fileprivate let kernel: lmoe_term
+    @unsafe fileprivate var kernel: lmoe_term
 
     private init(_ x: Rows, _ weight: Weight.View, isTransposed: Bool) {
       unsafe kernel = lmoe_term(
         x: x.base, x_stride: x.stride, weight: weight.base, weight_stride: weight.stride,
         kind: weight.kind.code, is_transposed: isTransposed ? 1 : 0,
         depth: isTransposed ? weight.columns : weight.rows)
+    }
+
+    /// The length of the sums.
+    fileprivate var depth: Int { unsafe kernel.depth }
+
+    /// The same for rows of x from one on.
+    fileprivate func from(row: Int) -> Term {
+      var copy = self
+      unsafe copy.kernel.x += row * kernel.x_stride
+      return copy
     }
 
     /// x·wᵀ, `w` of shape outputs × inputs (a linear layer's weight).
@@ -39,13 +49,18 @@ final class Compute: @unchecked Sendable {
     var accumulates = false
     /// Called for each range of columns when it is done, by the worker that did it.
     var finish: (@Sendable (_ columns: Range<Int>, _ worker: Int) -> Void)?
+
+    /// Multiplications of a column.
+    fileprivate var costPerColumn: Int { output.count * terms.reduce(1) { $0 + $1.depth } }
   }
 
-  /// Some columns of a product.
+  /// Some rows and columns of a product.
   private struct Task: Sendable {
     let product: Int
     let terms: Range<Int>
     let output: Rows
+    /// The first of the rows, by which the terms' rows are further on.
+    let row: Int
     let columns: Range<Int>
     let accumulates: Bool
     let finishes: Bool
@@ -72,29 +87,39 @@ final class Compute: @unchecked Sendable {
   func run(_ products: [Product]) {
     let stage = timer?.enter(.products)
     defer { if let stage { timer?.leave(to: stage) } }
-    let columns = products.reduce(0) { $0 + $1.output.width }
-    guard let rows = products.first?.output.count, rows > 0, columns > 0 else { return }
-    let step = Self.step(rows: rows, columns: columns, workers: pool.count)
+    let products = products.filter { $0.output.count > 0 && $0.output.width > 0 }
+    guard !products.isEmpty else { return }
+    let work = products.reduce(0) { $0 + $1.output.width * $1.costPerColumn }
     var terms: [Term] = []
     var tasks: [Task] = []
     for (index, product) in products.enumerated() {
       let range = terms.count..<terms.count + product.terms.count
       terms += product.terms
-      for start in stride(from: 0, to: product.output.width, by: step) {
-        tasks.append(
-          Task(
-            product: index, terms: range, output: product.output,
-            columns: start..<min(start + step, product.output.width), accumulates: product.accumulates,
-            finishes: product.finish != nil))
+      let step = step(for: product, of: work)
+      for rows in rowParts(product, step: step) {
+        for start in stride(from: 0, to: product.output.width, by: step) {
+          tasks.append(
+            Task(
+              product: index, terms: range, output: product.output[rows], row: rows.lowerBound,
+              columns: start..<min(start + step, product.output.width), accumulates: product.accumulates,
+              finishes: product.finish != nil))
+        }
       }
     }
-    let (work, factors) = (tasks, terms)
-    pool.run(items: work.count) { [self] item, worker in
-      let task = work[item]
-      unsafe factors.withUnsafeBufferPointer { factors in
-        unsafe multiply(
-          UnsafeBufferPointer(rebasing: factors[task.terms]), task.output, task.columns,
-          accumulates: task.accumulates, worker)
+    let (all, factors) = (tasks, terms)
+    pool.run(items: all.count) { [self] item, worker in
+      let task = all[item]
+      if task.row == 0 {
+        unsafe factors.withUnsafeBufferPointer { factors in
+          unsafe multiply(
+            UnsafeBufferPointer(rebasing: factors[task.terms]), task.output, task.columns,
+            accumulates: task.accumulates, worker)
+        }
+      } else {
+        let terms = factors[task.terms].map { $0.from(row: task.row) }
+        unsafe terms.withUnsafeBufferPointer { terms in
+          unsafe multiply(terms, task.output, task.columns, accumulates: task.accumulates, worker)
+        }
       }
       if task.finishes { products[task.product].finish?(task.columns, worker) }
     }
@@ -138,10 +163,21 @@ final class Compute: @unchecked Sendable {
   }
 
   /// Columns of a task: wide enough to pay, for every new place in memory is a stop; but a worker that loses its
-  /// core must not keep the others waiting for long.
-  private static func step(rows: Int, columns: Int, workers: Int) -> Int {
-    rows > 8
-      ? min(max(32, columns / (workers * 3) / 32 * 32), 1024)
-      : min(max(16, columns / (workers * 2) / 16 * 16), 2048)
+  /// core must not keep the others waiting for long, and the tasks of several products should be alike.
+  private func step(for product: Product, of work: Int) -> Int {
+    let isWide = product.output.count > 8
+    let width = isWide ? 32 : 16
+    let share = work / (pool.count * (isWide ? 3 : 2)) / max(1, product.costPerColumn)
+    return min(max(width, share / width * width), isWide ? 1024 : 2048)
+  }
+
+  /// The rows of a product's tasks: all, unless its columns cannot be shared out evenly and there are rows enough.
+  private func rowParts(_ product: Product, step: Int) -> [Range<Int>] {
+    let rows = product.output.count
+    let tasks = (product.output.width + step - 1) / step
+    guard pool.count > 1, product.finish == nil, rows >= 128 * pool.count, tasks < 4 * pool.count,
+      !tasks.isMultiple(of: pool.count) || tasks * step != product.output.width
+    else { return [0..<rows] }
+    return (0..<pool.count).map { $0 * rows / pool.count..<($0 + 1) * rows / pool.count }
   }
 }

@@ -126,13 +126,7 @@ public final class Model {
     _ segments: [Segment], wanting wanted: Wanted = .last, recorder: RoutingRecorder? = nil,
     means: InputMeans? = nil, _ body: (Output) throws -> Void
   ) throws {
-    for segment in segments {
-      for token in segment.tokens where !(0..<configuration.vocabularySize).contains(token) {
-        throw RuntimeError(
-          .tokenOutOfRange, path: base.bundle.path, expected: "0 to \(configuration.vocabularySize - 1)",
-          found: "\(token)")
-      }
-    }
+    try requireTokens(segments.lazy.flatMap(\.tokens))
     let totals = segments.map { $0.cache.count + $0.tokens.count }
     for (segment, total) in zip(segments, totals) { segment.cache.reserve(total) }
     var step: [Piece] = []
@@ -153,6 +147,17 @@ public final class Model {
       }
     }
     if rows > 0 { try self.step(step, wanted, recorder, means, body) }
+  }
+
+  /// Makes sure that the model has these tokens.
+  ///
+  /// - Throws: `RuntimeError` with `token-out-of-range`.
+  func requireTokens(_ tokens: some Sequence<Int>) throws {
+    for token in tokens where !(0..<configuration.vocabularySize).contains(token) {
+      throw RuntimeError(
+        .tokenOutOfRange, path: base.bundle.path, expected: "0 to \(configuration.vocabularySize - 1)",
+        found: "\(token)")
+    }
   }
 
   /// Tokens of one segment in one step.

@@ -12,7 +12,7 @@ final class LossHead {
   private let weights = Activations()
 
   /// Rows of logits there are at a time.
-  private static let block = 128
+  private static let block = 512
 
   init(norm: RMSNorm, head: LinearTape) { (self.norm, self.head) = (norm, head) }
 

@@ -112,12 +112,28 @@ public final class TrainingStream {
   /// - Throws: `FileError`; `RuntimeError` with `invalid-data` for what is no document, for a document that
   ///   is too long, and for a source without anything to learn.
   public func next(tokens budget: Int) throws -> [TrainingSequence] {
-    let before = (drawn, current, barren, documentsSkipped)
+    let before = place
     do {
       return try sequences(budget)
     } catch {
-      (drawn, current, barren, documentsSkipped) = before
+      place = before
       throw error
+    }
+  }
+
+  /// Where the stream stands, to go back to while nothing else has changed.
+  struct Place {
+    fileprivate let drawn: [Int]
+    fileprivate let current: Current?
+    fileprivate let barren: [Int]
+    fileprivate let skipped: Int
+  }
+
+  var place: Place {
+    get { Place(drawn: drawn, current: current, barren: barren, skipped: documentsSkipped) }
+    set {
+      (drawn, current) = (newValue.drawn, newValue.current)
+      (barren, documentsSkipped) = (newValue.barren, newValue.skipped)
     }
   }
 

@@ -80,14 +80,26 @@ public final class TrainingRun {
 
   /// Takes a step.
   ///
-  /// - Throws: `RuntimeError` with `diverged` if the loss or a gradient is not finite: nothing was changed then;
-  ///   what reading the texts throws.
+  /// - Throws: `RuntimeError` with `diverged` if the loss or a gradient is not finite, or with
+  ///   `token-out-of-range`; what reading the texts throws. Nothing was changed then.
   public func step() throws -> StepMetrics {
+    let place = stream.place
+    do {
+      return try takeStep()
+    } catch {
+      stream.place = place
+      model.clearGradients()
+      throw error
+    }
+  }
+
+  private func takeStep() throws -> StepMetrics {
     let start = monotonicNanoseconds()
     let passes = try (0..<settings.passesPerStep).map { _ in
       try stream.next(tokens: settings.tokensPerPass).map(document)
     }
     let all = passes.flatMap(\.self)
+    try model.model.requireTokens(all.lazy.flatMap(\.tokens))
     var pass = TrainingModel.PassSettings(
       targets: all.reduce(0) { $0 + $1.isTarget.count { $0 } },
       rows: all.reduce(0) { $0 + $1.tokens.count })

@@ -182,7 +182,7 @@ final class TrainingSession {
     do {
       let publication = try weights.publish(
         to: target, expecting: stamps, output: isPublished ? nil : command.course.output,
-        options: command.course.write.writerOptions(codec: .planes))
+        options: command.course.write.writerOptions(codec: base.isMapped ? .raw : .planes))
       (stamps, isPublished) = (publication.stamps, true)
       try record(.published, "generation \(publication.generation)")
       generation = publication.generation
