@@ -55,7 +55,7 @@ struct TrainingSetup {
     plan.members = known
     if command.train != .gate {
       plan.experts =
-        target.expert.isEmpty && (new.isEmpty || command.train == .both)
+        target.expert.isEmpty && new.isEmpty
         ? try participants(decider, known) : target.expert
       for name in target.expert where bundle.root.bank("expert/" + name) == nil {
         throw RuntimeError(

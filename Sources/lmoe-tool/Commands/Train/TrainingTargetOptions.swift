@@ -5,7 +5,7 @@ import LMoERuntime
 /// Options that say what is trained, and what weighs it.
 struct TrainingTargetOptions: ParsableArguments {
   @Option(
-    name: .long, help: "An expert to train; all that take part if none is named.",
+    name: .long, help: "An expert to train; if none is named, those that are new, or else all that take part.",
     completion: Completions.experts)
   var expert: [String] = []
 
