@@ -15,6 +15,7 @@ public final class TrainingModel {
   /// The residual stream before each layer, and after the last.
   private let streams: [Activations]
   private let rotary: Rotary
+  private var angleTable = OwnedRows(0, 1)
   /// Whether layers are computed again on the way back, so that only their inputs are kept.
   private let recomputes: Bool
   /// All that is trained, in the order of the model.
@@ -166,6 +167,21 @@ public final class TrainingModel {
     return targets
   }
 
+  /// Cosines and sines for the positions of a document: computed once as long as they are the same for all lengths.
+  private func fillAngles(_ rows: Rows) {
+    guard rows.count <= model.configuration.maximumPositions else {
+      return rotary.table(positions: 0..<rows.count, contextLength: rows.count, into: rows)
+    }
+    if angleTable.rows.count < rows.count {
+      let count = min(model.configuration.maximumPositions, max(rows.count, 2 * angleTable.rows.count))
+      angleTable = OwnedRows(count, rows.width)
+      rotary.table(positions: 0..<count, contextLength: count, into: angleTable.rows)
+    }
+    withExtendedLifetime(angleTable) {
+      unsafe rows.base.update(from: angleTable.rows.base, count: rows.count * rows.width)
+    }
+  }
+
   private func makePass(_ documents: [Document], _ settings: PassSettings) -> TrainingPass {
     var ranges: [Range<Int>] = []
     var first = 0
@@ -174,9 +190,7 @@ public final class TrainingModel {
       first += document.tokens.count
     }
     let angles = workspace.angles.rows(first, model.configuration.headDimension)
-    for range in ranges {
-      rotary.table(positions: 0..<range.count, contextLength: range.count, into: angles[range])
-    }
+    for range in ranges { fillAngles(angles[range]) }
     var scale = AuxiliaryLosses.Scale()
     scale.losses = settings.losses
     (scale.rows, scale.labelled, scale.gates) = (settings.rows, settings.labelled, max(1, gates.count))
