@@ -12,6 +12,8 @@ public struct RunProgress: Hashable, Sendable {
   /// The best evaluation, and how many have come since.
   public internal(set) var best: Best?
   public internal(set) var evaluationsSinceBest = 0
+  /// The step after which the last evaluation was; nil before the first.
+  public internal(set) var lastEvaluation: Int?
 
   /// An evaluation.
   public struct Best: Hashable, Sendable {
@@ -30,6 +32,7 @@ public struct RunProgress: Hashable, Sendable {
       ("step", .integer(step)), ("tokens", .integer(tokens)), ("targets", .integer(targets)),
       ("seconds", .double(seconds)), ("evaluations_since_best", .integer(evaluationsSinceBest)),
     ]
+    if let lastEvaluation { members.append(("last_evaluation", .integer(lastEvaluation))) }
     if let best { members.append(("best", ["step": .integer(best.step), "nats": .double(best.nats)])) }
     return .object(members)
   }
@@ -42,6 +45,7 @@ public struct RunProgress: Hashable, Sendable {
     else { return nil }
     (self.step, self.tokens, self.targets, self.seconds) = (step, tokens, targets, seconds)
     evaluationsSinceBest = since
+    lastEvaluation = json["last_evaluation"]?.int
     if let item = json["best"], let step = item["step"]?.int, let nats = item["nats"]?.double {
       best = Best(step: step, nats: nats)
     }

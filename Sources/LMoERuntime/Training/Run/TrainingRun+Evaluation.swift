@@ -21,6 +21,7 @@ extension TrainingRun {
           weights: recorder.places.map { recorder.means(at: $0) }))
     }
     guard total.tokens > 0 else { return nil }
+    progress.lastEvaluation = progress.step
     let nats = total.natsPerToken
     let isBest = nats < (progress.best?.nats ?? .infinity)
     if isBest {

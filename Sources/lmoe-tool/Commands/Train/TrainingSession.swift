@@ -102,7 +102,9 @@ final class TrainingSession {
     }
     try warn()
     lmoe_catch_interrupts()
-    if run.progress.step == 0, run.heldOut != nil { try evaluate() }
+    if run.progress.lastEvaluation == nil { try evaluate() }
+    // A disk that is too small, or a second run on the same bundle, shows now and not after an hour.
+    if run.progress.step == 0 { try save() }
     while !run.isDone {
       if lmoe_interrupted() != 0 { try interrupt() }
       let step = try run.step()
@@ -114,10 +116,7 @@ final class TrainingSession {
       if step.step % interval == 0, !run.isDone { try evaluate() }
       if step.step % command.course.saveEvery == 0, !run.isDone { try save() }
     }
-    if run.heldOut != nil, run.progress.step % interval != 0 || run.progress.step == 0 || !run.isStoppedEarly
-    {
-      if run.progress.best?.step != run.progress.step { try evaluate() }
-    }
+    if run.progress.lastEvaluation != run.progress.step { try evaluate() }
     try finish()
   }
 
@@ -140,7 +139,7 @@ final class TrainingSession {
     try metrics?.append(.evaluation(evaluation))
     if evaluation.isBest, run.progress.step > 0 {
       (best, isBestNew) = (run.snapshot(), true)
-      if command.course.publish == .best { try publish() }
+      if command.course.publish == .best { try publish(try weights()) }
     }
     display.clear()
     let domains = evaluation.domains.map { "\($0.domain.printable) \(formatted($0.nats, digits: 3))" }
@@ -182,8 +181,23 @@ final class TrainingSession {
 
   // MARK: The end
 
-  private func publish() throws {
-    let weights = try run.trainedWeights(record: record, isFirst: !isPublished)
+  private func weights() throws -> TrainedWeights {
+    try run.trainedWeights(record: record, isFirst: !isPublished)
+  }
+
+  /// The best values where there are held-out texts, and else the last.
+  private func valuesToPublish() throws -> TrainedWeights {
+    if run.progress.best?.step == 0, run.progress.step > 0 {
+      note(command.file, ["no evaluation was better than the one before the first step"])
+    }
+    guard let best, best.step != run.progress.step else { return try weights() }
+    let last = run.snapshot()
+    run.restore(best)
+    defer { run.restore(last) }
+    return try weights()
+  }
+
+  private func publish(_ weights: TrainedWeights) throws {
     do {
       let publication = try weights.publish(
         to: target, expecting: stamps, output: isPublished ? nil : command.course.output,
@@ -209,17 +223,7 @@ final class TrainingSession {
   }
 
   private func finish() throws {
-    if command.course.publish == .end || !isPublished {
-      if run.heldOut != nil, let best, best.step != run.progress.step {
-        // The best values are published, and the last ones are what the run goes on with.
-        let last = run.snapshot()
-        run.restore(best)
-        defer { run.restore(last) }
-        try publish()
-      } else {
-        try publish()
-      }
-    }
+    if command.course.publish == .end || !isPublished { try publish(try valuesToPublish()) }
     try record(.end, "")
     if command.course.keepState {
       try save()
