@@ -181,8 +181,8 @@ final class TrainingSession {
 
   // MARK: The end
 
-  private func weights() throws -> TrainedWeights {
-    try run.trainedWeights(record: record, isFirst: !isPublished)
+  private func weights(of step: Int? = nil) throws -> TrainedWeights {
+    try run.trainedWeights(record: record(of: step ?? run.progress.step), isFirst: !isPublished)
   }
 
   /// The best values where there are held-out texts, and else the last.
@@ -194,7 +194,7 @@ final class TrainingSession {
     let last = run.snapshot()
     run.restore(best)
     defer { run.restore(last) }
-    return try weights()
+    return try weights(of: best.step)
   }
 
   private func publish(_ weights: TrainedWeights) throws {
@@ -215,9 +215,9 @@ final class TrainingSession {
   private var generation: UInt64 = 0
 
   /// How the experts and the gate were trained, for their cards.
-  private var record: JSON {
+  private func record(of step: Int) -> JSON {
     [
-      "step": .integer(run.progress.step), "tokens": .integer(run.progress.tokens),
+      "step": .integer(step), "tokens": .integer(run.progress.tokens),
       "seed": .integer(command.learning.seed), "loss": .double(lastLoss),
     ]
   }
