@@ -23,23 +23,25 @@ struct TrainingSetup {
     (streaming.between, streaming.end) = (coding.between, coding.end)
     (streaming.long, streaming.seed) = (command.texts.long, command.learning.seed)
     streaming.isShuffled = !command.texts.noShuffle
-    let plan = try plan(members: members, newIDs: newIDs)
     let stream = try TrainingStream(
       command.texts.sources(command.file), settings: streaming, tokenizer: tokenizer,
       chat: ChatForm(bundle: bundle))
+    let plan = try plan(members: members, newIDs: newIDs, stream)
     return try TrainingRun(
       plan, command.learning.settings(context: coding.context), on: base, stream: stream,
       heldOut: command.texts.heldOut(tokenizer, base, coding))
   }
 
-  private func plan(members: [String]?, newIDs: [ByteKey: Bits128]) throws -> TrainingPlan {
+  private func plan(
+    members: [String]?, newIDs: [ByteKey: Bits128], _ stream: TrainingStream
+  ) throws -> TrainingPlan {
     let target = command.target
     let new = try target.newExpert.map { name in
       if newIDs[ByteKey(name)] == nil, bundle.root.bank("expert/" + name) != nil {
         throw FormatError(.bankExists, path: command.file, bank: "expert/" + name)
       }
       return try NewExpert(
-        name, id: newIDs[ByteKey(name)], rank: target.rank, alpha: target.alpha ?? 2 * Double(target.rank),
+        name, id: newIDs[ByteKey(name)] ?? id(of: name, stream), rank: target.rank, alpha: target.alpha ?? 2 * Double(target.rank),
         isRankStabilised: target.rsLora, targets: words(target.targets), on: base.description)
     }
     let trainsGate = command.train != .experts
@@ -64,6 +66,16 @@ struct TrainingSetup {
       }
     }
     return plan
+  }
+
+  /// The id of a new expert, from all that makes it: the same command on the same files gives the same expert, bit
+  /// for bit, for gates take their members in the order of ids.
+  private func id(of name: String, _ stream: TrainingStream) -> Bits128 {
+    let parts = [
+      "expert", name, bundle.header.fileUUID.description, "\(bundle.root.generation)",
+      stream.cursor.json.serialized(),
+    ]
+    return Checksum.hash128(Array((parts + Train.words).joined(separator: "\u{0}").utf8))
   }
 
   /// The names of the bundle's experts that take part.
