@@ -75,7 +75,8 @@ struct TrainingSetup {
       "expert", name, bundle.header.fileUUID.description, "\(bundle.root.generation)",
       stream.cursor.json.serialized(),
     ]
-    return Checksum.hash128(Array((parts + Train.words).joined(separator: "\u{0}").utf8))
+    let words = Train.words.filter { !$0.hasSameBytes(as: command.file) }
+    return Checksum.hash128(Array((parts + words).joined(separator: "\u{0}").utf8))
   }
 
   /// The names of the bundle's experts that take part.
