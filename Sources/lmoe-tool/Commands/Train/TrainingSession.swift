@@ -138,9 +138,10 @@ final class TrainingSession {
     let start = monotonicNanoseconds()
     guard let evaluation = try run.evaluate() else { return }
     try metrics?.append(.evaluation(evaluation))
-    if evaluation.isBest, run.progress.step > 0 {
+    if evaluation.isBest {
+      // The beginning too: a run that only makes things worse publishes what it began with.
       (best, isBestNew) = (run.snapshot(), true)
-      if command.course.publish == .best { try publish() }
+      if command.course.publish == .best, run.progress.step > 0 { try publish() }
     }
     display.clear()
     let domains = evaluation.domains.map { "\($0.domain.printable) \(formatted($0.nats, digits: 3))" }
