@@ -88,6 +88,12 @@ struct TrainingSetup {
       .newGate(name, target.begun, hasNull: target.null, always: target.always)
     }
     if target.newGate != nil { return begin(target.gate ?? Gate.defaultName) }
+    if let name = target.gate, bundle.root.bank("gate/" + name) == nil {
+      throw RuntimeError(
+        .noSuchGate, path: command.file, name: name,
+        expected: closestName(to: name, among: bundle.banks(ofKind: "gate").map(\.shortName)),
+        found: bundle.gateNames)
+    }
     guard let stored = try target.gate.map({ try bundle.gate(named: $0) }) ?? bundle.defaultGate() else {
       return trainsGate ? begin(Gate.defaultName) : .uniform
     }
