@@ -137,9 +137,10 @@ final class TrainingSession {
     let start = monotonicNanoseconds()
     guard let evaluation = try run.evaluate() else { return }
     try metrics?.append(.evaluation(evaluation))
-    if evaluation.isBest, run.progress.step > 0 {
+    if evaluation.isBest {
+      // The beginning too: a run that only makes things worse publishes what it began with.
       (best, isBestNew) = (run.snapshot(), true)
-      if command.course.publish == .best { try publish(try weights()) }
+      if command.course.publish == .best, run.progress.step > 0 { try publish(try weights()) }
     }
     display.clear()
     let domains = evaluation.domains.map { "\($0.domain.printable) \(formatted($0.nats, digits: 3))" }
@@ -188,7 +189,9 @@ final class TrainingSession {
   /// The best values where there are held-out texts, and else the last.
   private func valuesToPublish() throws -> TrainedWeights {
     if run.progress.best?.step == 0, run.progress.step > 0 {
-      note(command.file, ["no evaluation was better than the one before the first step"])
+      note(
+        command.file,
+        ["no evaluation was better than the one before the first step; what it began with is published"])
     }
     guard let best, best.step != run.progress.step else { return try weights() }
     let last = run.snapshot()

@@ -41,7 +41,8 @@ struct TrainingSetup {
         throw FormatError(.bankExists, path: command.file, bank: "expert/" + name)
       }
       return try NewExpert(
-        name, id: newIDs[ByteKey(name)] ?? id(of: name, stream), rank: target.rank, alpha: target.alpha ?? 2 * Double(target.rank),
+        name, id: newIDs[ByteKey(name)] ?? id(of: name, stream), rank: target.rank,
+        alpha: target.alpha ?? 2 * Double(target.rank),
         isRankStabilised: target.rsLora, targets: words(target.targets), on: base.description)
     }
     let trainsGate = command.train != .experts
@@ -101,6 +102,12 @@ struct TrainingSetup {
       .newGate(name, target.begun, hasNull: target.null, always: target.always)
     }
     if target.newGate != nil { return begin(target.gate ?? Gate.defaultName) }
+    if let name = target.gate, bundle.root.bank("gate/" + name) == nil {
+      throw RuntimeError(
+        .noSuchGate, path: command.file, name: name,
+        expected: closestName(to: name, among: bundle.banks(ofKind: "gate").map(\.shortName)),
+        found: bundle.gateNames)
+    }
     guard let stored = try target.gate.map({ try bundle.gate(named: $0) }) ?? bundle.defaultGate() else {
       return trainsGate ? begin(Gate.defaultName) : .uniform
     }

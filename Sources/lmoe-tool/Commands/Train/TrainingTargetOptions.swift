@@ -5,7 +5,8 @@ import LMoERuntime
 /// Options that say what is trained, and what weighs it.
 struct TrainingTargetOptions: ParsableArguments {
   @Option(
-    name: .long, help: "An expert to train; if none is named, those that are new, or else all that take part.",
+    name: .long,
+    help: "An expert to train; if none is named, those that are new, or else all that take part.",
     completion: Completions.experts)
   var expert: [String] = []
 
