@@ -27,6 +27,7 @@ typedef struct {
                                 float *gate_out, float *up_out);
   void (*rotate_backward)(float *x, size_t heads, size_t width, const float *cosines, const float *sines);
   void (*exp_minus)(float *x, const float *minus, size_t count);
+  void (*exp_sums)(float *x, size_t count, float minus, double *sums);
   void (*softmax_backward)(const float *p, float *d, const float *delta, size_t count);
   double (*cross_entropy)(float *logits, size_t count, size_t target, float scale);
   float (*dot)(const float *x, const float *y, size_t count);

@@ -32,7 +32,7 @@ const lmoe_kernels KERNELS = {
     // elementwise_body.h
     rms_norm, silu_multiply, add, add_bias, rotate, softmax, log_sum_exp, to_f16,
     // training_body.h
-    rms_norm_backward, silu_product, silu_product_backward, rotate_backward, exp_minus, softmax_backward,
+    rms_norm_backward, silu_product, silu_product_backward, rotate_backward, exp_minus, exp_sums, softmax_backward,
     cross_entropy,
     // optimizer_body.h, dropout_body.h, transposition_body.h
     dot, scale, add_scaled, adamw, dropout, dropout_backward, transpose_strided};

@@ -18,6 +18,10 @@ void lmoe_rotate_backward(float *x, size_t heads, size_t width, const float *cos
   lmoe_kernels_now()->rotate_backward(x, heads, width, cosines, sines);
 }
 void lmoe_exp_minus(float *x, const float *minus, size_t count) { lmoe_kernels_now()->exp_minus(x, minus, count); }
+
+void lmoe_exp_sums(float *x, size_t count, float minus, double *sums) {
+  lmoe_kernels_now()->exp_sums(x, count, minus, sums);
+}
 void lmoe_softmax_backward(const float *p, float *d, const float *delta, size_t count) {
   lmoe_kernels_now()->softmax_backward(p, d, delta, count);
 }

@@ -100,6 +100,25 @@ static void exp_minus(float *x, const float *minus, size_t count) {
   })
 }
 
+static void exp_sums(float *x, size_t count, float minus, double *sums) {
+  const vec base = splat(minus);
+  for (size_t block = 0; block < count; block += 32) {
+    vec total = zero();
+    size_t end = count - block < 32 ? count : block + 32, i = block;
+    for (; i + LANES <= end; i += LANES) {
+      vec value = exponential(load(x + i) - base);
+      store(x + i, value);
+      total += value;
+    }
+    if (i < end) {
+      vec value = first_lanes(exponential(load_part(x + i, end - i) - base), end - i, zero());
+      store_part(x + i, value, end - i);
+      total += value;
+    }
+    sums[block / 32] = sum_of(total);
+  }
+}
+
 static void softmax_backward(const float *p, float *d, const float *delta, size_t count) {
   PASS(count, store_lanes(d + i, load_lanes(p + i, n) * (load_lanes(d + i, n) - load_lanes(delta + i, n)), n);)
 }

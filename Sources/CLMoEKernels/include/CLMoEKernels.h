@@ -136,6 +136,8 @@ void lmoe_silu_product_backward(const float *gate, const float *up, const float 
 void lmoe_rotate_backward(float *x, size_t heads, size_t width, const float *cosines, const float *sines);
 /// x[i] = exp(x[i] - minus[i]). An x of negative infinity gives 0, even where `minus` is one too.
 void lmoe_exp_minus(float *x, const float *minus, size_t count);
+/// x[i] = exp(x[i] - minus), and sums[b] is the sum of the 32 values from 32 b on. Differences are cut off at 89.
+void lmoe_exp_sums(float *x, size_t count, float minus, double *sums);
 /// d[i] = p[i] * (d[i] - delta[i]).
 void lmoe_softmax_backward(const float *p, float *d, const float *delta, size_t count);
 /// Returns -log(softmax(logits)[target]), and turns the logits into scale * (softmax(logits) - onehot(target)).

@@ -9,7 +9,8 @@ final class LossHead {
   let head: LinearTape
   private let normed = Activations()
   private let gradient = Activations()
-  private let weights = Activations()
+  let targetRows = Activations()
+  let references = Activations()
 
   /// Rows of logits there are at a time.
   private static let block = 512
@@ -54,6 +55,26 @@ final class LossHead {
         norm.forward(x[row..<row + 1], into: hidden[index..<index + 1])
       }
     }
+    let d = dx.map { gradient.rows(targets.count, $0.width) }
+    let losses =
+      fused(hidden, targets, scale: scale, into: d, in: pass)
+      ?? plain(hidden, targets, scale, into: d, modelGate, pass)
+    if let dx, let d {
+      pass.compute.forEachRow(targets.count, width: x.width) { rows in
+        for index in rows {
+          let row = targets[index].row
+          norm.backward(x[row..<row + 1], d[index..<index + 1], into: dx[row..<row + 1], accumulates: false)
+        }
+      }
+    }
+    return losses.reduce(0, +)
+  }
+
+  /// The losses by way of the logits, and the gradient of what the head takes in.
+  private func plain(
+    _ hidden: Rows, _ targets: [Target], _ scale: Float, into d: Rows?, _ modelGate: GateTape?,
+    _ pass: TrainingPass
+  ) -> [Double] {
     let part = modelGate.map { $0.gathered(targets.map(\.row)) }
     pass.gate = part
     let logits = pass.workspace.logits.rows(targets.count, head.linear.outputs)
@@ -63,17 +84,10 @@ final class LossHead {
       let loss = unsafe lmoe_cross_entropy(logits.row(index), logits.width, targets[index].token, scale)
       losses.withValue { $0[index] = loss }
     }
-    if let dx {
-      let d = gradient.rows(targets.count, x.width)
+    if let d {
       LinearTape.backward([LinearTape.BackwardCall(tape: head, gradient: logits)], hidden, into: d, in: pass)
-      pass.compute.forEachRow(targets.count, width: x.width) { rows in
-        for index in rows {
-          let row = targets[index].row
-          norm.backward(x[row..<row + 1], d[index..<index + 1], into: dx[row..<row + 1], accumulates: false)
-        }
-      }
     }
     if let modelGate, let part { modelGate.scatter(part, targets.map(\.row)) }
-    return losses.withValue { $0.reduce(0, +) }
+    return losses.withValue { $0 }
   }
 }
