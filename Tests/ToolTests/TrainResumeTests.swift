@@ -34,9 +34,9 @@ import class LMoEFormat.Bundle
   }
 
   @Test func `Ctrl-C, and on`() throws {
-    let words = Self.words(40, "--accumulate", "2", "--warmup-steps", "10")
+    let words = Self.words(30, "--accumulate", "2", "--warmup-steps", "10")
     let expected = try expected(words)
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
+    for signal in [SIGINT, SIGTERM] {
       try fixture.reset()
       let first = try fixture.interrupt(words, after: 3, with: signal)
       #expect(first.status == 130 && !first.wasKilled && first.out == "", "\(first)")
@@ -49,7 +49,7 @@ import class LMoEFormat.Bundle
       let second = try fixture.interrupt(Self.resume, after: (try #require(Int(step))) + 3, with: signal)
       #expect(second.status == 130, "\(second)")
       let last = try fixture.run(Self.resume)
-      #expect(last.out.contains("in 40 steps"))
+      #expect(last.out.contains("in 30 steps"))
       #expect(try fixture.values() == expected.values, "signal \(signal)")
       #expect(try fixture.steps().map(timeless) == expected.steps)
       #expect(try fixture.bundle().generation == 3)
@@ -62,7 +62,7 @@ import class LMoEFormat.Bundle
     let expected = try expected(words)
     var window = 150_000.0
     var (killed, resumed) = (0, 0)
-    for _ in 0..<4 {
+    for _ in 0..<3 {
       try fixture.reset()
       while true {
         let isBegun = FileManager.default.fileExists(atPath: tool.path("b.lmoe.train"))
@@ -88,7 +88,7 @@ import class LMoEFormat.Bundle
       #expect(try fixture.steps().map(timeless) == expected.steps)
       try tool.succeed("verify", "b.lmoe", "--full")
     }
-    #expect(killed > 4 && resumed > 2, "\(killed) killed, \(resumed) resumed: the test is blind")
+    #expect(killed > 3 && resumed > 1, "\(killed) killed, \(resumed) resumed: the test is blind")
   }
 
   @Test func `into a new bundle, and from another directory`() throws {

@@ -30,9 +30,9 @@ import class LMoEFormat.Bundle
       #expect((old.contentID != new.contentID) == isTrained, "\(old.name)")
     }
     let notes = try after.history().map(\.root.note)
-    #expect(notes.contains("train gate/default, expert/sql, expert/verse"), "\(notes)")
-    let provenance = try #require(try after.card(of: after.bank("expert/sql"))?["provenance"])
-    #expect(provenance.serialized().contains("\"seed\":3"), "\(provenance.serialized())")
+    #expect(notes.contains("train gate/default, expert/sql, expert/verse (4 steps)"), "\(notes)")
+    let card = try #require(try after.card(of: after.bank("expert/sql"))).serialized()
+    #expect(card.contains("\"seed\":3") && card.contains("\"step\":4"), "\(card)")
     try tool.succeed("verify", "b.lmoe", "--full")
     // Nothing is left but the course of the run.
     #expect(try tool.names() == ["b.lmoe", "b.lmoe.metrics.jsonl", "before.lmoe"])
@@ -92,26 +92,37 @@ import class LMoEFormat.Bundle
     #expect(ids[0] == ids[1])
     #expect(
       try fixture.refusal(["train", "b.lmoe", "-o", "new.lmoe", "--steps", "1"] + TrainFixture.small)
-        .hasPrefix("new.lmoe: "))
+        == "new.lmoe already exists; choose another name or remove it")
   }
 
   @Test func `the best of the held-out evaluations is published`() throws {
     let held = ["--eval-data", "verse=\(TrainFixture.embedded)/text/verse.test.jsonl", "--eval-limit", "3"]
-    // Rates that ruin it after the first steps.
-    let output = try fixture.train(
-      held + [
-        "--steps", "6", "--eval-every", "1", "--rate", "0.3", "--clip", "0", "--schedule", "constant",
-        "--json",
-      ])
-    let best = try #require(try output.json()["best"]?["step"]?.int)
-    #expect(output.err.split(separator: "\n").count { $0.contains("held-out") } == 7, "\(output.err)")
-    let values = try fixture.values()
-    try fixture.reset()
-    if best == 0 {
-      // Nothing was better than the beginning.
-      return
+    let run = ["--schedule", "constant", "--rate-warmup", "0"]
+    func best(_ arguments: [String]) throws -> Int {
+      let json = try fixture.train(held + run + ["--json"] + arguments).json()
+      let lines = try tool.contents("b.lmoe.metrics.jsonl").split(separator: 0x0A)
+      let evaluations = try lines.map { try JSON(parsing: Array($0)) }.filter { $0["kind"] == "evaluation" }
+      #expect(evaluations.compactMap { $0["step"]?.int } == Array(0...(json["step"]?.int ?? -1)))
+      let nats = evaluations.compactMap { $0["nats"]?.double }
+      let least = try #require(nats.min())
+      #expect(abs(try #require(json["best"]?["nats"]?.double) - least) < 1e-6 * least)
+      return try #require(json["best"]?["step"]?.int)
     }
-    try fixture.train(["--steps", "\(best)", "--rate", "0.3", "--clip", "0", "--schedule", "constant"])
+    // Rates that ruin it at once: what is published is what it began with.
+    #expect(try best(["--steps", "3", "--eval-every", "1", "--rate", "0.3", "--clip", "0"]) == 0)
+    func loss(_ name: String) throws -> Double {
+      let data = ["--data", "\(TrainFixture.embedded)/text/verse.test.jsonl", "--limit", "3", "--json"]
+      let json = try fixture.run(["eval", name, "--gate", "default"] + data).json()
+      return try #require(json["results"]?.array?.first?["all"]?["nats_per_token"]?.double, "\(json)")
+    }
+    #expect(try loss("b.lmoe") == loss("before.lmoe"))
+    // After some steps, and before others.
+    try fixture.reset()
+    let found = try best(["--steps", "8", "--eval-every", "1", "--rate", "0.002"])
+    let values = try fixture.values()
+    #expect(found > 0)
+    try fixture.reset()
+    try fixture.train(run + ["--steps", "\(found)", "--rate", "0.002"])
     #expect(try fixture.values() == values)
   }
 
