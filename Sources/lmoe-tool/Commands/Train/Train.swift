@@ -13,7 +13,7 @@ struct Train: ParsableCommand {
 
       The state of the run is kept in FILE.train, the course of it in FILE.metrics.jsonl (see "lmoe-tool report"). \
       After Ctrl-C, a crash or a power cut, "lmoe-tool train FILE --resume" goes on with the same options as if \
-      nothing had happened; options given with it take the place of those from before. The bundle itself is \
+      nothing had happened; options given with it take the place of those from before, and lists are added to. The bundle itself is \
       changed once, at the end, in one generation.
       """)
 
