@@ -9,7 +9,7 @@ extension LinearTape {
     let gradient: Rows
   }
 
-  /// Gradients of layers of one input x [T, inputs], those of the parameters added to what is there:
+  /// Gradients of layers of one input x [T, inputs], those of the parameters added to what is there.
   ///
   ///     Q = D·B̄ᵀ [T, R]      γₜᵢ = sᵢ Σ Qₜᵨ Uₜᵨ over the ranks of i
   ///     dB̄ = (U ⊙ Ĝ)ᵀ·D      dĀ = (Q ⊙ Ĝ)ᵀ·x      dx = D·W₀ + (Q ⊙ Ĝ)·Ā + ζ·W_g

@@ -2,8 +2,9 @@
 ///
 /// p is the softmax over all E routed members, whatever is chosen of it.
 public struct AuxiliaryLosses: Hashable, Sendable {
-  /// Of E·Σ fᵢPᵢ: fᵢ is the share of the choices that fall on i, and counts as a constant; P is the mean of p.
-  /// It is 1 for uniform load, whatever k is. Without a choice, of E·Σ Pᵢ².
+  /// Of E·Σ fᵢPᵢ.
+  ///
+  /// fᵢ is the share of the choices that fall on i, and counts as a constant; P is the mean of p. It is 1 for uniform load, whatever k is. Without a choice, of E·Σ Pᵢ².
   public var balance = 0.0
   /// Of the mean of log² Σ exp z, which keeps scores small.
   public var z = 0.0
@@ -30,8 +31,11 @@ public struct AuxiliaryLosses: Hashable, Sendable {
 
   /// What they came to: each mean over gates and rows.
   public struct Values: Hashable, Sendable {
+    /// E·Σ fᵢPᵢ, or E·Σ Pᵢ².
     public internal(set) var balance = 0.0
+    /// log² Σ exp z.
     public internal(set) var z = 0.0
+    /// mean H(p) − H(mean p).
     public internal(set) var mutualInformation = 0.0
     /// −log p[label] of the rows that had labels.
     public internal(set) var supervised = 0.0

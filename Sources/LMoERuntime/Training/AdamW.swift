@@ -12,14 +12,17 @@ import LMoECore
 public final class AdamW {
   /// What stays the same over a run.
   public struct Settings: Hashable, Sendable {
-    /// How fast the first and the second moment forget.
+    /// How much of the first moment is kept.
     public var beta1 = 0.9
+    /// How much of the second moment is kept.
     public var beta2 = 0.999
     /// ε.
     public var epsilon = 1e-8
     /// What a weight loses each step, as a multiple of its rate.
     public var decay = 0.0
-    /// The largest norm of all gradients together; they are scaled down to it. Infinity for any.
+    /// The largest norm of all gradients together.
+    ///
+    /// They are scaled down to it; infinity is for any.
     public var clip = 1.0
 
     /// The usual ones.
@@ -28,8 +31,11 @@ public final class AdamW {
 
   /// The peak rates of what is trained.
   public struct Rates: Hashable, Sendable {
+    /// That of gates.
     public var gate: Double
+    /// That of the factors A.
     public var a: Double
+    /// That of the factors B.
     public var b: Double
     /// That of DoRA's magnitudes.
     public var magnitude: Double

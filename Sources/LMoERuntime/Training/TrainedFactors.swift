@@ -6,7 +6,7 @@ final class TrainedFactors: Sendable {
   let ranks: Int
   /// A of the trained experts: ranks × inputs.
   let a: Parameter
-  /// B of the trained experts, transposed: ranks × outputs. Before magnitudes, where there are some.
+  /// B of the trained experts, transposed: ranks × outputs, before magnitudes where there are some.
   let b: Parameter
   /// The magnitudes m of trained experts that have them: 1 × outputs each, by the number of the slot.
   let magnitudes: [Int: Parameter]

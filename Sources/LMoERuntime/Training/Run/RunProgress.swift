@@ -4,13 +4,15 @@ public import LMoECore
 public struct RunProgress: Hashable, Sendable {
   /// Steps that were taken.
   public internal(set) var step = 0
-  /// Tokens that the model has read, and those of them that it had to predict.
+  /// Tokens that the model has read.
   public internal(set) var tokens = 0
+  /// Those of them that it had to predict.
   public internal(set) var targets = 0
   /// Seconds of work.
   public internal(set) var seconds = 0.0
-  /// The best evaluation, and how many have come since.
+  /// The best evaluation.
   public internal(set) var best: Best?
+  /// How many have come since.
   public internal(set) var evaluationsSinceBest = 0
   /// The step after which the last evaluation was; nil before the first.
   public internal(set) var lastEvaluation: Int?

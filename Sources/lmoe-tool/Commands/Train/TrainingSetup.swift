@@ -113,11 +113,13 @@ struct TrainingSetup {
     }
     if !trainsGate || stored.gate.isLearned { return .gate(stored.name) }
     if case .constant(.given) = stored.gate.score { return .gate(stored.name) }
+    let name = target.gate ?? Gate.defaultName
     note(
       command.file,
-      ["gate/\(stored.name) weighs all experts alike and has nothing to train; a linear gate takes its place"]
-    )
-    return begin(stored.name)
+      [
+        "gate/\(stored.name) weighs all experts alike and has nothing to train; gate/\(name) is begun, a linear one"
+      ])
+    return begin(name)
   }
 
   private func words(_ list: String) -> [String] {
