@@ -21,11 +21,13 @@ final class TrainingSession {
   var target: String { isPublished ? command.course.output ?? command.file : command.file }
   var best: TrainingRun.Snapshot?
   /// Whether the best values have not been saved yet.
-  private var isBestNew = false
+  var isBestNew = false
   var metrics: MetricsFile?
   var display: TrainingProgress
-  private var firstLoss: Double?
-  private var lastLoss = Double.nan
+  /// The generation that was published last.
+  var generation: UInt64 = 0
+  var firstLoss: Double?
+  var lastLoss = Double.nan
 
   /// Begins a run.
   init(_ command: Train) throws {
@@ -161,11 +163,11 @@ final class TrainingSession {
     }
   }
 
-  private func record(_ kind: EventMetrics.Kind, _ message: String) throws {
+  func record(_ kind: EventMetrics.Kind, _ message: String) throws {
     try metrics?.append(.event(EventMetrics(kind, step: run.progress.step, message: message)))
   }
 
-  private func save() throws {
+  func save() throws {
     try metrics?.sync()
     var card = TrainingCard(step: run.progress.step, bundle: base.bundle.header.fileUUID, banks: stamps)
     card.run = [
@@ -178,103 +180,5 @@ final class TrainingSession {
     try run.save(to: names.state, card, best: isBestNew ? best : nil)
     isBestNew = false
     try record(.checkpoint, names.state)
-  }
-
-  // MARK: The end
-
-  private func weights(of step: Int? = nil) throws -> TrainedWeights {
-    try run.trainedWeights(record: record(of: step ?? run.progress.step), isFirst: !isPublished)
-  }
-
-  /// The best values where there are held-out texts, and else the last.
-  private func valuesToPublish() throws -> TrainedWeights {
-    if run.progress.best?.step == 0, run.progress.step > 0 {
-      note(
-        command.file,
-        ["no evaluation was better than the one before the first step; what it began with is published"])
-    }
-    guard let best, best.step != run.progress.step else { return try weights() }
-    let last = run.snapshot()
-    run.restore(best)
-    defer { run.restore(last) }
-    return try weights(of: best.step)
-  }
-
-  private func publish(_ weights: TrainedWeights) throws {
-    do {
-      let publication = try weights.publish(
-        to: target, expecting: stamps, output: isPublished ? nil : command.course.output,
-        options: command.course.write.writerOptions(codec: base.isMapped ? .raw : .planes))
-      (stamps, isPublished) = (publication.stamps, true)
-      try record(.published, "generation \(publication.generation)")
-      generation = publication.generation
-    } catch {
-      // Nothing is lost: the state has what was trained.
-      try save()
-      throw error
-    }
-  }
-
-  private var generation: UInt64 = 0
-
-  /// How the experts and the gate were trained, for their cards.
-  private func record(of step: Int) -> JSON {
-    [
-      "step": .integer(step), "tokens": .integer(run.progress.tokens),
-      "seed": .integer(command.learning.seed), "loss": .double(lastLoss),
-    ]
-  }
-
-  private func finish() throws {
-    if command.course.publish == .end || !isPublished { try publish(try valuesToPublish()) }
-    try record(.end, "")
-    if command.course.keepState {
-      try save()
-    } else if PosixFileSystem().kind(names.state) != nil {
-      try PosixFileSystem().remove(names.state)
-    }
-    display.clear()
-    let progress = run.progress
-    let output = command.course.output ?? command.file
-    command.report.print(json(output)) {
-      var line = "\(output.printable): trained \(what) in \(grouped(progress.step)) steps"
-      line += ", \(grouped(progress.tokens)) tokens, \(duration(seconds: progress.seconds))"
-      line += "; loss \(formatted(firstLoss ?? .nan, digits: 3)) → \(formatted(lastLoss, digits: 3))"
-      if let best = progress.best {
-        line += ", held-out \(formatted(best.nats, digits: 3)) (best, after step \(grouped(best.step)))"
-      }
-      Terminal.print(line)
-      Terminal.print("\(output.printable): published as generation \(generation)")
-    }
-  }
-
-  private var what: String {
-    let experts = Set(run.plan.experts + run.plan.newExperts.map(\.name)).count
-    let gate = run.plan.trainsGate ? "the gate" : ""
-    let some = experts > 0 ? "\(experts) expert\(experts == 1 ? "" : "s")" : ""
-    return [gate, some].filter { !$0.isEmpty }.joined(separator: " and ")
-  }
-
-  private func json(_ output: String) -> JSON {
-    let progress = run.progress
-    return [
-      "schema": 1, "path": .string(output), "generation": .integer(generation),
-      "step": .integer(progress.step), "tokens": .integer(progress.tokens),
-      "targets": .integer(progress.targets), "seconds": .double(progress.seconds),
-      "first_loss": firstLoss.map { .double($0) } ?? .null, "last_loss": .double(lastLoss),
-      "best": progress.best.map { ["step": .integer($0.step), "nats": .double($0.nats)] } ?? .null,
-    ]
-  }
-}
-
-/// Where a run keeps what.
-struct TrainingFiles {
-  let state: String
-  let metrics: String
-
-  init(_ command: Train) {
-    let bundle = command.course.output ?? command.file
-    state = command.file + ".train"
-    metrics = TrainingMetrics.path(ofBundle: bundle)
   }
 }
