@@ -24,8 +24,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 SEEDS, LOOK = [0, 1, 2, 3, 4], 99
 STEPS, LOOK_STEPS, EXPERT_STEPS, BATCH = 200, 100, 300, 1024
 SCALES = [0.125, 0.25, 0.375, 0.5, 0.75, 1.0]
-RATES = {"gate": [0.01, 0.03, 0.1], "module": [0.01, 0.03, 0.1], "constant": [0.03, 0.1], "both": [0.0003, 0.001],
-         "wide": [0.001, 0.003, 0.01], "expert": [0.003, 0.01], "control": [0.01, 0.03, 0.1]}
+RATES = {"gate": [0.003, 0.01, 0.03, 0.1], "module": [0.003, 0.01, 0.03, 0.1], "constant": [0.03, 0.1],
+         "both": [0.0003, 0.001, 0.003], "wide": [0.001, 0.003, 0.01], "expert": [0.003, 0.01],
+         "control": [0.003, 0.01, 0.03, 0.1]}
 
 
 class Study:
