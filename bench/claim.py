@@ -172,6 +172,7 @@ class Study:
     def options(self, method, rate):
         gate = ["--train", "gate", "--gate-rate", rate, "--new-gate"]
         return {"gate": [*gate, "linear", "--scope", "layer"],
+                "gate with base": [*gate, "linear", "--scope", "layer", "--null"],
                 "module": [*gate, "linear", "--scope", "module"],
                 "constant": [*gate, "constant", "--scope", "global"],
                 "both": ["--train", "both", "--new-gate", "linear", "--scope", "layer", "--rate", rate,
@@ -251,9 +252,11 @@ class Study:
         best = min(SCALES, key=result["scales"].get)
         result["nats"]["merge, best scale"] = scaled(best, "heldout")
 
-        jobs = {name: functools.partial(self.train, f"{name}-{seed}", bundle, "heldout", seed, STEPS,
-                                        *self.options(name, self.rates[name]))
-                for name in ("gate", "module", "constant", "both", "wide")}
+        methods = {"gate": "gate", "gate with base": "gate", "module": "module", "constant": "constant",
+                   "both": "both", "wide": "wide"}
+        jobs = {name: functools.partial(self.train, f"{name.replace(' ', '-')}-{seed}", bundle, "heldout", seed,
+                                        STEPS, *self.options(name, self.rates[rate]))
+                for name, rate in methods.items()}
         if not self.given:
             jobs["wide, all tokens"] = functools.partial(
                 self.train, f"long-{seed}", bundle, "heldout", seed, STEPS + len(self.experts) * EXPERT_STEPS,
