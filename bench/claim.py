@@ -80,13 +80,17 @@ class Study:
         def make():
             for path in self.work.glob(f"{key}.lmoe*"):
                 path.unlink()
+            # A copy for each run: the state of a run is kept beside the bundle that it begins with.
+            source = self.work / f"{key}.lmoe.source"
+            source.write_bytes(pathlib.Path(bundle).read_bytes())
             weights = [word for domain in domains or self.domains
                        for word in ("--weight", f"{domain}={self.weights[domain]:.6g}")]
             # The file `--eval-data` is only looked at before the first step and after the last one.
-            self.call("train", bundle, *self.data("--data", "train", domains), *weights,
+            self.call("train", source, *self.data("--data", "train", domains), *weights,
                       *self.data("--eval-data", part), "--eval-every", 10 ** 9, "--eval-limit", 10 ** 6,
                       *(self.marks or ["--no-end"]), "--steps", steps, "--batch-tokens", BATCH, "--seed", seed,
                       "--threads", 1, *arguments, "-o", output)
+            source.unlink()
             lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
             end = [line for line in lines if line["kind"] == "evaluation"][-1]
             run = [line for line in lines if line["kind"] == "run"][0]

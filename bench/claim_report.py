@@ -6,12 +6,12 @@ import statistics
 # Quantiles of Student's t at 97.5 %, by degrees of freedom.
 QUANTILE = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 MARK = "<!-- results -->"
-METHODS = ["base", "uniform", "merge, best scale", "constant", "best merge", "gate", "gate with base", "module", "both",
-           "wide", "wide, all tokens", "oracle"]
+METHODS = ["base", "uniform", "merge, best scale", "constant", "best merge", "gate", "gate with base", "module",
+           "both", "wide", "wide, all tokens", "oracle"]
 CONTROL = ["uniform", "flawed, uniform", "control, right", "control, flawed"]
 PAIRS = [("gate", "best merge"), ("gate", "merge, best scale"), ("gate", "constant"), ("gate", "uniform"),
-         ("gate with base", "best merge"),
-         ("gate with base", "gate"), ("module", "gate"), ("both", "gate"), ("both", "wide"), ("gate", "wide"), ("both", "wide, all tokens"),
+         ("gate with base", "best merge"), ("gate with base", "gate"), ("module", "gate"), ("both", "gate"),
+         ("both", "wide"), ("gate", "wide"), ("both", "wide, all tokens"),
          ("gate", "wide, all tokens"), ("gate", "oracle"), ("both", "oracle"), ("uniform", "flawed, uniform"),
          ("control, right", "control, flawed")]
 
