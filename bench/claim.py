@@ -24,6 +24,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 SEEDS, LOOK = [0, 1, 2, 3, 4], 99
 STEPS, CONTROL_STEPS, LOOK_STEPS, EXPERT_STEPS, BATCH = 200, 100, 100, 300, 1024
 SCALES = [0.125, 0.25, 0.375, 0.5, 0.75, 1.0]
+FLAWED_SCALES = [0.5, 1, 1.5, 2, 3, 4, 6]
 RATES = {"gate": [0.003, 0.01, 0.03, 0.1], "module": [0.003, 0.01, 0.03, 0.1], "constant": [0.03, 0.1],
          "both": [0.0003, 0.001, 0.003], "wide": [0.001, 0.003, 0.01], "expert": [0.003, 0.01],
          "control": [0.003, 0.01, 0.03, 0.1]}
@@ -219,10 +220,10 @@ class Study:
             sys.exit(done.stderr)
         return json.loads(done.stdout)
 
-    def control(self, key, adapters, part, seed, steps, rate, flawed):
+    def control(self, key, adapters, part, seed, steps, rate, flawed, with_base=False):
         warmup = steps * 3 // 100
-        job = {"do": "train", "base": str(self.base), "experts": adapters, "flawed": flawed, "seed": seed,
-               "rate": rate, "steps": steps, "warmup": warmup, "batch_tokens": BATCH, "domains": self.domains,
+        job = {"do": "train", "base": str(self.base), "experts": adapters, "flawed": flawed,
+               "with_base": with_base, "seed": seed, "rate": rate, "steps": steps, "warmup": warmup, "batch_tokens": BATCH, "domains": self.domains,
                "texts": str(self.texts), "weights": self.weights, "between": self.between, "context": 512, "part": part}
         return self.once(f"{key}-{part}", lambda: self.program(key, job))
 
@@ -265,9 +266,12 @@ class Study:
             jobs["wide, all tokens"] = functools.partial(
                 self.train, f"long-{seed}", bundle, "heldout", seed, STEPS + len(self.experts) * EXPERT_STEPS,
                 *self.options("wide", self.rates["wide"]))
-        for name, is_flawed in {"control, right": False, "control, flawed": True}.items():
-            jobs[name] = functools.partial(self.control, f"control-{seed}-{is_flawed}", adapters, "heldout", seed,
-                                           CONTROL_STEPS, self.rates["control"], is_flawed)
+        for with_base in (False, True):
+            for flawed_too in (False, True):
+                name = f"control{' with base' * with_base}, {'flawed' if flawed_too else 'right'}"
+                key = f"control-{seed}-{flawed_too}{'-base' * with_base}"
+                jobs[name] = functools.partial(self.control, key, adapters, "heldout", seed, CONTROL_STEPS,
+                                               self.rates["control"], flawed_too, with_base)
         for name, run in zip(jobs, self.side_by_side(*jobs.values())):
             result["nats"][name] = run.pop("nats")
             result["runs"][name] = run
@@ -281,6 +285,13 @@ class Study:
             outright.write_bytes(bundle.read_bytes())
             self.call("add", outright, f"flawed={flawed}")
         result["nats"]["flawed, uniform"] = self.evaluate(f"flawed-{tag}", outright, "heldout", "--expert", "flawed")
+
+        def flawed_scaled(scale, part):
+            return self.evaluate(f"flawed-{scale}-{tag}", outright, part, "--weights", f"flawed={scale}")
+        result["flawed scales"] = {scale: claim_report.mean(flawed_scaled(scale, "validation").values())
+                                   for scale in FLAWED_SCALES}
+        scale = min(FLAWED_SCALES, key=result["flawed scales"].get)
+        result["nats"]["flawed, best scale"] = flawed_scaled(scale, "heldout")
         result["nats"]["oracle"] = {
             domain: min(result["nats"][name][domain] for name in fixed if name != "uniform")
             for domain in self.domains}

@@ -3,9 +3,10 @@
 
     python bench/claim_control.py JOB.json
 
-Right: y = W x + s * sum_i g_i B_i (A_i x). Flawed: y = W x + s * (sum_i g_i B_i)((sum_j g_j A_j) x). One linear softmax
-gate for each layer, on the output of its input_layernorm, as `train --new-gate linear` makes it; nothing but the composition
-differs. Used by bench/claim.py, which writes the job and reads what is printed. Needs torch, transformers, safetensors.
+Right: y = W x + s * sum_i g_i B_i (A_i x). Flawed: y = W x + s * (sum_i g_i B_i)((sum_j g_j A_j) x). One linear
+softmax gate for each layer, on the output of its input_layernorm, as `train --new-gate linear` makes it; nothing but
+the composition differs. Used by bench/claim.py, which writes the job and reads what is printed. Needs torch,
+transformers, tokenizers and safetensors.
 """
 import json
 import math
@@ -67,21 +68,24 @@ def load_factors(directory):
                          tensors[f"base_model.model.{name}.lora_B.weight"], scaling)
 
 
-def mixture(base, experts, seed, flawed):
-    """The base with experts and fresh gates."""
+def mixture(base, experts, seed, flawed, with_base=False):
+    """The base with experts and fresh gates; with the bare base as a choice of theirs too, if asked for."""
     model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
     model.requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
     factors = [load_factors(pathlib.Path(path)) for path in experts]
     gates = torch.nn.ModuleList()
     for index, layer in enumerate(model.model.layers):
-        gate = LayerGate(len(experts), model.config.hidden_size, generator)
+        gate = LayerGate(len(experts) + with_base, model.config.hidden_size, generator)
         layer.input_layernorm.register_forward_hook(gate.hook)
         gates.append(gate)
         for linear in LINEARS:
             block, name = linear.split(".")
             parent = getattr(layer, block)
             parts = [find(f"model.layers.{index}.{linear}") for find in factors]
+            if with_base:
+                a, b, scaling = parts[0]
+                parts.append((torch.zeros_like(a), torch.zeros_like(b), scaling))
             setattr(parent, name, MixedLinear(getattr(parent, name), parts, gate, flawed))
     return model, gates
 
@@ -140,7 +144,7 @@ def evaluate(model, rows):
 
 
 def train(job):
-    model, gates = mixture(job["base"], job["experts"], job["seed"], job["flawed"])
+    model, gates = mixture(job["base"], job["experts"], job["seed"], job["flawed"], job.get("with_base", False))
     optimizer = torch.optim.AdamW(gates.parameters(), lr=job["rate"], betas=(0.9, 0.999), weight_decay=0.0)
     steps, warmup = job["steps"], job["warmup"]
     stream = batches(tokens_of(job, "train"), job["weights"], job["batch_tokens"], job["seed"])

@@ -8,12 +8,14 @@ QUANTILE = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.36
 MARK = "<!-- results -->"
 METHODS = ["base", "uniform", "merge, best scale", "constant", "best merge", "gate", "gate with base", "module",
            "both", "wide", "wide, all tokens", "oracle"]
-CONTROL = ["uniform", "flawed, uniform", "control, right", "control, flawed"]
+CONTROL = ["uniform", "flawed, uniform", "merge, best scale", "flawed, best scale", "control, right", "control, flawed",
+           "control with base, right", "control with base, flawed"]
 PAIRS = [("gate", "best merge"), ("gate", "merge, best scale"), ("gate", "constant"), ("gate", "uniform"),
          ("gate with base", "best merge"), ("gate with base", "gate"), ("module", "gate"), ("both", "gate"),
          ("both", "wide"), ("gate", "wide"), ("both", "wide, all tokens"),
          ("gate", "wide, all tokens"), ("gate", "oracle"), ("both", "oracle"), ("uniform", "flawed, uniform"),
-         ("control, right", "control, flawed")]
+         ("merge, best scale", "flawed, best scale"),
+         ("control, right", "control, flawed"), ("control with base, right", "control with base, flawed")]
 
 
 def mean(values):
@@ -55,17 +57,23 @@ def losses(study, names):
     return table(["nats/token", "mean", *study["domains"], "trained parameters", "tokens"], rows)
 
 
+def verdict(gaps):
+    half = interval(gaps)
+    if half is None:
+        return "one number"
+    return "below" if mean(gaps) + half < 0 else "above" if mean(gaps) - half > 0 else "undecided"
+
+
 def differences(study):
     rows = []
     for left, right in PAIRS:
         first, second = over_seeds(study, left), over_seeds(study, right)
         if first and second:
             gaps = [a - b for a, b in zip(first, second)]
-            half = interval(gaps)
-            verdict = "one number" if half is None else "below" if mean(gaps) + half < 0 \
-                else "above" if mean(gaps) - half > 0 else "undecided"
-            rows.append([f"{left} − {right}", shown(gaps, "+"), f"{sum(gap < 0 for gap in gaps)} of {len(gaps)}", verdict])
-    return table(["difference of means", "± 95 %, paired", "seeds below 0", "so the first is"], rows)
+            within = [[a - b for a, b in zip(over_seeds(study, left, domain), over_seeds(study, right, domain))]
+                      for domain in study["domains"]]
+            rows.append([f"{left} − {right}", shown(gaps, "+"), verdict(gaps), *(shown(gap, "+") for gap in within)])
+    return table(["difference, paired", "of the means", "the first is", *study["domains"]], rows)
 
 
 def routing(study):
@@ -101,7 +109,7 @@ def rates(study):
 
 
 def seeds(study):
-    names = [name for name in [*METHODS, *CONTROL[1:]] if over_seeds(study, name)]
+    names = [name for name in dict.fromkeys([*METHODS, *CONTROL]) if over_seeds(study, name)]
     return table(["mean over domains", *(f"seed {seed}" for seed in study["seeds"])],
                  [[name, *(f"{loss:.4f}" for loss in over_seeds(study, name))] for name in names])
 
