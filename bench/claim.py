@@ -10,7 +10,6 @@ transformers, tokenizers and safetensors for the control, in the Python that run
 import argparse
 import concurrent.futures
 import functools
-import hashlib
 import json
 import pathlib
 import subprocess
@@ -299,6 +298,8 @@ class Study:
             self.agreed = self.agreement(adapters, result["runs"]["gate"]["bundle"])
         for run in result["runs"].values():
             run.pop("bundle", None)
+            if weights := run.pop("weights", None):
+                run["routing"] = claim_report.summary(weights, run["columns"])
         print(f"{self.name}: seed {seed}: " + ", ".join(
             f"{name} {claim_report.mean(nats.values()):.4f}" for name, nats in result["nats"].items()), flush=True)
         return result
@@ -324,8 +325,8 @@ def main():
     options = parser.parse_args()
     options.work = options.work or tempfile.mkdtemp()
     version = subprocess.run([options.tool, "--version"], capture_output=True, text=True).stdout.strip()
-    report = {"tool": version, "tool_sha256": hashlib.sha256(pathlib.Path(options.tool).read_bytes()).hexdigest(),
-              "steps": STEPS, "control_steps": CONTROL_STEPS, "expert_steps": EXPERT_STEPS, "look_steps": LOOK_STEPS, "batch_tokens": BATCH,
+    report = {"tool": version, "steps": STEPS, "control_steps": CONTROL_STEPS, "expert_steps": EXPERT_STEPS,
+              "look_steps": LOOK_STEPS, "batch_tokens": BATCH,
               "studies": []}
     if options.only != "stories":
         domains = ["general", "arithmetic", "sql", "json", "verse"]

@@ -76,30 +76,33 @@ def differences(study):
     return table(["difference, paired", "of the means", "the first is", *study["domains"]], rows)
 
 
+def summary(weights, columns):
+    """Of the mean weights at each place: their mean, and at how many places the domain's own expert is ahead."""
+    result = {}
+    for domain, places in weights.items():
+        result[domain] = {"mean": [round(mean(column), 4) for column in zip(*places)]}
+        if domain in columns:
+            own = columns.index(domain)
+            result[domain]["places ahead"] = mean([place[own] == max(place) for place in places])
+    return result
+
+
 def routing(study):
     rows = []
-    for method in ("gate", "module", "both"):
+    for method in ("gate", "gate with base", "module", "both"):
         for domain in study["domains"]:
-            means, largest, places = [], [], []
-            others = []
-            for seed in study["seeds"].values():
-                run = seed["runs"][method]
-                weights = run["weights"][domain]
-                average = [mean(column) for column in zip(*weights)]
-                others.append(average)
-                if domain in run["columns"]:
-                    own = run["columns"].index(domain)
-                    means.append(average[own])
-                    largest.append(average[own] == max(average))
-                    places.append(mean([place[own] == max(place) for place in weights]))
-            if means:
-                rows.append([method, domain, shown(means), f"{sum(largest)} of {len(largest)}", f"{mean(places):.0%}"])
-            else:
-                average = [mean(column) for column in zip(*others)]
-                top = max(range(len(average)), key=average.__getitem__)
-                rows.append([method, domain, f"none its own; {run['columns'][top]} {average[top]:.3f}", "", ""])
-    return table(["gate", "domain", "weight of its own expert", "seeds where it is the largest",
-                  "places where it is the largest"], rows)
+            runs = [seed["runs"][method] for seed in study["seeds"].values()]
+            columns = [column or "the base" for column in runs[0]["columns"]]
+            told = [run["routing"][domain] for run in runs]
+            average = [mean(column) for column in zip(*(one["mean"] for one in told))]
+            row = [method, domain, ", ".join(f"{name} {weight:.2f}" for name, weight in zip(columns, average))]
+            if domain in columns:
+                own = columns.index(domain)
+                ahead = sum(one["mean"][own] == max(one["mean"]) for one in told)
+                row += [shown([one["mean"][own] for one in told]), f"{ahead} of {len(told)}",
+                        f"{mean([one['places ahead'] for one in told]):.0%}"]
+            rows.append(row + [""] * (6 - len(row)))
+    return table(["gate", "domain", "mean weights", "its own expert", "largest, seeds", "largest, places"], rows)
 
 
 def rates(study):
