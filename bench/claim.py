@@ -179,6 +179,7 @@ class Study:
                 "gate with base": [*gate, "linear", "--scope", "layer", "--null"],
                 "module": [*gate, "linear", "--scope", "module"],
                 "constant": [*gate, "constant", "--scope", "global"],
+                "constant with base": [*gate, "constant", "--scope", "global", "--null"],
                 "both": ["--train", "both", "--new-gate", "linear", "--scope", "layer", "--rate", rate,
                          "--gate-rate", self.rates.get("gate")],
                 "wide": ["--train", "experts", "--new-expert", "wide", "--alone", "--rank", 8 * len(self.experts),
@@ -257,7 +258,7 @@ class Study:
         result["nats"]["merge, best scale"] = scaled(best, "heldout")
 
         methods = {"gate": "gate", "gate with base": "gate", "module": "module", "constant": "constant",
-                   "both": "both", "wide": "wide"}
+                   "constant with base": "constant", "both": "both", "wide": "wide"}
         jobs = {name: functools.partial(self.train, f"{name.replace(' ', '-')}-{seed}", bundle, "heldout", seed,
                                         STEPS, *self.options(name, self.rates[rate]))
                 for name, rate in methods.items()}

@@ -6,16 +6,16 @@ import statistics
 # Quantiles of Student's t at 97.5 %, by degrees of freedom.
 QUANTILE = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 MARK = "<!-- results -->"
-METHODS = ["base", "uniform", "merge, best scale", "constant", "best merge", "gate", "gate with base", "module",
-           "both", "wide", "wide, all tokens", "oracle"]
-CONTROL = ["uniform", "flawed, uniform", "merge, best scale", "flawed, best scale", "control, right", "control, flawed",
-           "control with base, right", "control with base, flawed"]
-PAIRS = [("gate", "best merge"), ("gate", "merge, best scale"), ("gate", "constant"), ("gate", "uniform"),
-         ("gate with base", "best merge"), ("gate with base", "gate"), ("module", "gate"), ("both", "gate"),
-         ("both", "wide"), ("gate", "wide"), ("both", "wide, all tokens"),
-         ("gate", "wide, all tokens"), ("gate", "oracle"), ("both", "oracle"), ("uniform", "flawed, uniform"),
-         ("merge, best scale", "flawed, best scale"),
-         ("control, right", "control, flawed"), ("control with base, right", "control with base, flawed")]
+METHODS = ["base", "uniform", "merge, best scale", "constant", "constant with base", "best merge", "gate",
+           "gate with base", "module", "both", "wide", "wide, all tokens", "oracle"]
+CONTROL = ["uniform", "flawed, uniform", "merge, best scale", "flawed, best scale", "control, right",
+           "control, flawed", "control with base, right", "control with base, flawed"]
+PAIRS = [("gate", "best merge"), ("gate", "constant"), ("gate", "uniform"), ("gate with base", "best merge"),
+         ("gate with base", "constant with base"), ("gate with base", "gate"), ("module", "gate"),
+         ("both", "gate"), ("gate", "wide"), ("both", "wide"), ("gate", "wide, all tokens"),
+         ("both", "wide, all tokens"), ("gate", "oracle"), ("both", "oracle")]
+CONTROL_PAIRS = [("uniform", "flawed, uniform"), ("merge, best scale", "flawed, best scale"),
+                 ("control, right", "control, flawed"), ("control with base, right", "control with base, flawed")]
 
 
 def mean(values):
@@ -64,9 +64,9 @@ def verdict(gaps):
     return "below" if mean(gaps) + half < 0 else "above" if mean(gaps) - half > 0 else "undecided"
 
 
-def differences(study):
+def differences(study, pairs):
     rows = []
-    for left, right in PAIRS:
+    for left, right in pairs:
         first, second = over_seeds(study, left), over_seeds(study, right)
         if first and second:
             gaps = [a - b for a, b in zip(first, second)]
@@ -125,14 +125,15 @@ def section(study):
 ### {study['name']}
 
 {losses(study, METHODS)}
-{differences(study)}
+{differences(study, PAIRS)}
 Best merge: {taken}.
 
 The composition:
 
 {losses(study, CONTROL)}
-Largest difference to the tool's logits under one trained gate, as a share of the largest logit: right {agreed['right']:.1e},
-flawed {agreed['flawed']:.1e}.
+{differences(study, CONTROL_PAIRS)}
+Largest difference to the tool's logits under one trained gate, as a share of the largest logit: right
+{agreed['right']:.1e}, flawed {agreed['flawed']:.1e}.
 
 Routing on the held-out part, mean weights:
 
@@ -148,7 +149,8 @@ Each seed:
 def write(path, report):
     text = path.read_text(encoding="utf-8")
     plan = text.split(MARK)[0]
-    words = [f"{plan}{MARK}\n\n## Results\n\nlmoe-tool {report['tool']}. All numbers, of each seed and domain, are in `{path.stem}.json`.\n"]
+    words = [f"{plan}{MARK}\n\n## Results\n\nlmoe-tool {report['tool']}. "
+             f"All numbers, of each seed and domain, are in `{path.stem}.json`.\n"]
     words += [section(study) for study in report["studies"]]
     path.write_text("".join(words).rstrip() + "\n", encoding="utf-8")
     path.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
