@@ -107,6 +107,16 @@ final class TrainingSession {
     if run.progress.lastEvaluation == nil { try evaluate() }
     // A disk that is too small, or a second run on the same bundle, shows now and not after an hour.
     if run.progress.step == 0 { try save() }
+    do { try takeSteps() } catch {
+      // A run that has not come to a step has nothing to go on with.
+      if run.progress.step == 0, !(error is ExitCode) { try? PosixFileSystem().remove(names.state) }
+      throw error
+    }
+    if run.progress.lastEvaluation != run.progress.step { try evaluate() }
+    try finish()
+  }
+
+  private func takeSteps() throws {
     while !run.isDone {
       if lmoe_interrupted() != 0 { try interrupt() }
       let step = try run.step()
@@ -118,8 +128,6 @@ final class TrainingSession {
       if step.step % interval == 0, !run.isDone { try evaluate() }
       if step.step % command.course.saveEvery == 0, !run.isDone { try save() }
     }
-    if run.progress.lastEvaluation != run.progress.step { try evaluate() }
-    try finish()
   }
 
   private var interval: Int {
