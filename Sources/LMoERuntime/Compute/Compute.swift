@@ -87,16 +87,15 @@ final class Compute: @unchecked Sendable {
   func run(_ products: [Product]) {
     let stage = timer?.enter(.products)
     defer { if let stage { timer?.leave(to: stage) } }
-    let products = products.filter { $0.output.count > 0 && $0.output.width > 0 }
-    guard !products.isEmpty else { return }
+    guard products.contains(where: { $0.output.count > 0 && $0.output.width > 0 }) else { return }
     let work = products.reduce(0) { $0 + $1.output.width * $1.costPerColumn }
     var terms: [Term] = []
     var tasks: [Task] = []
-    for (index, product) in products.enumerated() {
+    for (index, product) in products.enumerated() where product.output.count > 0 && product.output.width > 0 {
       let range = terms.count..<terms.count + product.terms.count
       terms += product.terms
       let step = step(for: product, of: work)
-      for rows in rowParts(product, step: step) {
+      for rows in rowParts(product, step: step, isAlone: products.count == 1) {
         for start in stride(from: 0, to: product.output.width, by: step) {
           tasks.append(
             Task(
@@ -168,15 +167,18 @@ final class Compute: @unchecked Sendable {
     let isWide = product.output.count > 8
     let width = isWide ? 32 : 16
     let share = work / (pool.count * (isWide ? 3 : 2)) / max(1, product.costPerColumn)
-    return min(max(width, share / width * width), isWide ? 1024 : 2048)
+    let most = min(max(width, share), isWide ? 1024 : 2048)
+    // As many tasks as that makes, of equal width: a narrow one at the end would cost as much as a wider one.
+    let tasks = (product.output.width + most - 1) / most
+    return ((product.output.width + tasks - 1) / tasks + width - 1) / width * width
   }
 
-  /// The rows of a product's tasks: all, unless its columns cannot be shared out evenly and there are rows enough.
-  private func rowParts(_ product: Product, step: Int) -> [Range<Int>] {
-    let rows = product.output.count
-    let tasks = (product.output.width + step - 1) / step
-    guard pool.count > 1, product.finish == nil, rows >= 128 * pool.count, tasks < 4 * pool.count,
-      !tasks.isMultiple(of: pool.count) || tasks * step != product.output.width
+  /// The rows of a product's tasks: all, unless it is alone, its few columns cannot be shared out evenly, and there
+  /// are rows enough.
+  private func rowParts(_ product: Product, step: Int, isAlone: Bool) -> [Range<Int>] {
+    let (rows, width) = (product.output.count, product.output.width)
+    guard isAlone, pool.count > 1, product.finish == nil, rows >= 128 * pool.count,
+      width < 32 * 4 * pool.count * 2, !(width / 32).isMultiple(of: pool.count)
     else { return [0..<rows] }
     return (0..<pool.count).map { $0 * rows / pool.count..<($0 + 1) * rows / pool.count }
   }
