@@ -152,6 +152,29 @@ import Testing
     }
   }
 
+  @Test(arguments: Kernels.variants) func `exponentials and their sums by blocks of 32`(variant: String) {
+    Self.each(variant, seed: 29) { count, side, numbers in
+      let (values, minus) = (numbers.floats(count, scale: 20), numbers.float() * 9)
+      let x = GuardedMemory(values, side)
+      var sums = [Double](repeating: -1, count: (count + 31) / 32 + 1)
+      lmoe_exp_sums(x.base, count, minus, &sums)
+      let exact = values.map { exp(Double($0 - minus)) }
+      #expect(Self.error(x.array, exact) <= 2e-7)
+      for block in 0..<sums.count - 1 {
+        let part = x.array[block * 32..<min(count, block * 32 + 32)].reduce(0) { $0 + Double($1) }
+        #expect(abs(sums[block] - part) <= 1e-6 * part)
+      }
+      // Nothing beyond the last block.
+      #expect(sums.last == -1)
+    }
+    Kernels.with(variant) {
+      var x: [Float] = [.nan, -.infinity, 0]
+      var sums: [Double] = [0]
+      lmoe_exp_sums(&x, 3, 0, &sums)
+      #expect(x[0].isNaN && x[1] == 0 && x[2] == 1 && sums[0].isNaN)
+    }
+  }
+
   @Test(arguments: Kernels.variants) func `gradient of a softmax`(variant: String) {
     Self.each(variant, seed: 26) { count, side, numbers in
       let (shares, gradients) = (numbers.floats(count), numbers.floats(count))

@@ -57,6 +57,44 @@ import class LMoEFormat.Bundle
     }
   }
 
+  private static let heldOut = [
+    "--eval-data", "sql=\(TrainFixture.embedded)/text/sql.train.jsonl", "--eval-limit", "2",
+  ]
+
+  @Test func `kill -9 after a publication on the way`() throws {
+    let words = Self.words(40) + Self.heldOut + ["--eval-every", "3", "--publish", "best", "--rate", "0.003"]
+    let expected = try expected(words)
+    let running = try tool.start(words)
+    let deadline = Date.now + 20
+    // A step after the publication: by then the state knows of it.
+    while Date.now < deadline {
+      let lines = (try? tool.contents("b.lmoe.metrics.jsonl").split(separator: 0x0A)) ?? []
+      let kinds = lines.compactMap { (try? JSON(parsing: Array($0)))?["kind"]?.string }
+      if let place = kinds.firstIndex(of: "published"), kinds[place...].contains("step") { break }
+      usleep(1000)
+    }
+    running.send(SIGKILL)
+    #expect(try running.wait().wasKilled)
+    #expect(try fixture.bundle().generation > 2)
+    try fixture.run(Self.resume)
+    #expect(try fixture.values() == expected.values)
+    #expect(try fixture.steps().map(timeless) == expected.steps)
+  }
+
+  @Test func `the best values of another run are not taken`() throws {
+    func goOn() throws -> [String: Bits128] {
+      try fixture.run(Self.words(12) + ["--restart", "--keep-state"])
+      #expect(try fixture.bundle().generation == 3)
+      try fixture.run(Self.resume + ["--steps", "16"])
+      #expect(try fixture.bundle().generation == 4)
+      return try fixture.values()
+    }
+    let expected = try goOn()
+    try fixture.reset()
+    #expect(try fixture.interrupt(Self.words(60) + Self.heldOut, after: 3).status == 130)
+    #expect(try goOn() == expected)
+  }
+
   @Test func `kill -9 at any moment`() throws {
     let words = Self.words(24, "--save-every", "1")
     let expected = try expected(words)

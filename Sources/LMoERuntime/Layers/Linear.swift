@@ -63,7 +63,9 @@ struct Linear: Sendable {
     }
     pass.compute.run(down)
     for (experts, u, weights) in scaled {
-      pass.forEachRow(u.count, width: u.width) { rows in experts.scale(u[rows], by: weights[rows]) }
+      pass.forEachRow(u.count, width: u.width) { rows in
+        experts.scale(u[rows], by: weights[rows], into: u[rows])
+      }
     }
     pass.compute.run(
       calls.indices.map { index in

@@ -1,4 +1,3 @@
-private import CLMoEKernels
 import LMoECore
 
 /// A linear layer and its experts in training: what the way back needs of the way forward.
@@ -81,7 +80,7 @@ final class LinearTape {
     let (u, weights) = (u, decider.weights)
     let scaled = slot.scaled.rows(x.count, u.width)
     pass.compute.forEachRow(x.count, width: u.width) { rows in
-      for row in rows { experts.scale(u, by: weights, into: scaled, row) }
+      experts.scale(u[rows], by: weights[rows], into: scaled[rows])
     }
     guard experts.rescales else {
       var product = Compute.Product(
@@ -106,29 +105,5 @@ final class LinearTape {
         worker)
       linear.addBias(output, columns)
     }
-  }
-}
-
-extension StackedExperts {
-  /// Writes one row of U ⊙ Ĝ.
-  func scale(_ u: Rows, by weights: Rows, into out: Rows, _ row: Int) {
-    for slot in slots {
-      unsafe lmoe_scale(
-        u.row(row) + slot.ranks.lowerBound, weights[row, slot.expert] * slot.scaling, slot.ranks.count,
-        out.row(row) + slot.ranks.lowerBound)
-    }
-  }
-
-  /// Calls `body` with 1 + Σ gᵢ·(cᵢ − 1) for the outputs `columns` of one row.
-  func withFactors(_ columns: Range<Int>, _ weights: Rows, _ row: Int, _ body: ([Float]) -> Void) {
-    var factors = [Float](repeating: 1, count: columns.count)
-    for slot in slots {
-      guard let rescaling = slot.rescaling else { continue }
-      let weight = weights[row, slot.expert]
-      if weight == 0 { continue }
-      let values = unsafe rescaling.mutableRows.row(0)
-      for (index, column) in columns.enumerated() { unsafe factors[index] += weight * values[column] }
-    }
-    body(factors)
   }
 }

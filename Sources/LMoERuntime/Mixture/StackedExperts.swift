@@ -1,3 +1,4 @@
+private import CLMoEKernels
 import LMoECore
 
 /// The factors of all experts of one linear layer, stacked: Ā = [A₁; …; A_E] is R × inputs and, by ranks too,
@@ -27,17 +28,18 @@ struct StackedExperts: Sendable {
   /// Whether an expert rescales what the base computes.
   var rescales: Bool { slots.contains { $0.rescaling != nil } }
 
-  /// Multiplies U = x·Āᵀ [T, R] with g·s of the expert that each column belongs to.
+  /// Writes U ⊙ Ĝ for U = x·Āᵀ [T, R]: each column times g·s of the expert that it belongs to.
   ///
   /// - Parameters:
   ///   - u: Rows of U.
   ///   - weights: The gate's weights for these rows [T, experts].
-  func scale(_ u: Rows, by weights: Rows) {
-    for slot in slots {
-      for row in 0..<u.count {
-        let factor = weights[row, slot.expert] * slot.scaling
-        let values = unsafe u.row(row)
-        for rank in slot.ranks { unsafe values[rank] *= factor }
+  ///   - out: Where the products go [T, R]; may be U.
+  func scale(_ u: Rows, by weights: Rows, into out: Rows) {
+    for row in 0..<u.count {
+      for slot in slots {
+        unsafe lmoe_scale(
+          u.row(row) + slot.ranks.lowerBound, weights[row, slot.expert] * slot.scaling, slot.ranks.count,
+          out.row(row) + slot.ranks.lowerBound)
       }
     }
   }
@@ -45,17 +47,24 @@ struct StackedExperts: Sendable {
   /// Multiplies columns of y = W₀x [T, outputs] with 1 + Σ gᵢ·(cᵢ − 1) over the experts that have magnitudes.
   func rescale(_ y: Rows, columns: Range<Int>, by weights: Rows) {
     for row in 0..<y.count {
-      var factors = [Float](repeating: 1, count: columns.count)
-      for slot in slots {
-        guard let rescaling = slot.rescaling else { continue }
-        let weight = weights[row, slot.expert]
-        if weight == 0 { continue }
-        let values = unsafe rescaling.mutableRows.row(0)
-        for (index, column) in columns.enumerated() { unsafe factors[index] += weight * values[column] }
+      withFactors(columns, weights, row) { factors in
+        let values = unsafe y.row(row)
+        for (index, column) in columns.enumerated() { unsafe values[column] *= factors[index] }
       }
-      let values = unsafe y.row(row)
-      for (index, column) in columns.enumerated() { unsafe values[column] *= factors[index] }
     }
+  }
+
+  /// Calls `body` with 1 + Σ gᵢ·(cᵢ − 1) for the outputs `columns` of one row.
+  func withFactors(_ columns: Range<Int>, _ weights: Rows, _ row: Int, _ body: ([Float]) -> Void) {
+    var factors = [Float](repeating: 1, count: columns.count)
+    for slot in slots {
+      guard let rescaling = slot.rescaling else { continue }
+      let weight = weights[row, slot.expert]
+      if weight == 0 { continue }
+      let values = unsafe rescaling.mutableRows.row(0)
+      for (index, column) in columns.enumerated() { unsafe factors[index] += weight * values[column] }
+    }
+    body(factors)
   }
 
   /// The runs of Ā and B̄ that have a weight other than zero in any row.

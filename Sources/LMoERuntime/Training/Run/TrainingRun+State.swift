@@ -8,9 +8,11 @@ extension TrainingRun {
   ///   - path: The file.
   ///   - card: What else it says; its step and counters are filled in.
   ///   - best: The values of the best evaluation, if there is a new one.
+  ///   - keepsBest: Whether those in the file stay if there is none; they may be another run's.
   /// - Throws: `TrainingStateError`; the file is then what it was.
   public func save(
-    to path: String, _ card: TrainingCard, best: Snapshot?, in system: any FileSystem = PosixFileSystem()
+    to path: String, _ card: TrainingCard, best: Snapshot?, keepsBest: Bool = true,
+    in system: any FileSystem = PosixFileSystem()
   ) throws {
     var card = card
     card.step = progress.step
@@ -32,7 +34,7 @@ extension TrainingRun {
             borrowing: UnsafeBufferPointer(start: rows.base, count: rows.count * rows.width)))
       }
     }
-    var kept = TrainingState.Best.kept
+    var kept = keepsBest ? TrainingState.Best.kept : .none
     if let best {
       let values = zip(model.parameters, best.values).map { parameter, values in
         FloatTensor(

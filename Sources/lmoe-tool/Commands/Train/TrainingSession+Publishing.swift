@@ -28,13 +28,15 @@ extension TrainingSession {
         to: target, expecting: stamps, output: isPublished ? nil : command.course.output,
         options: command.course.write.writerOptions(codec: base.isMapped ? .raw : .planes))
       (stamps, isPublished) = (publication.stamps, true)
-      try record(.published, "generation \(publication.generation)")
-      generation = publication.generation
+      (generation, publishedStep) = (publication.generation, run.progress.step)
     } catch {
-      // Nothing is lost: the state has what was trained.
-      try save()
+      // Nothing is lost: the state has what was trained, as it is now or else as it was saved last.
+      do { try save() } catch { note(command.file, ["the state could not be saved: \(error)"]) }
       throw error
     }
+    try record(.published, "generation \(generation)")
+    // A run that goes on has to know that it was the one that changed the banks.
+    try save()
   }
 
   /// How the experts and the gate were trained, for their cards.
@@ -46,11 +48,10 @@ extension TrainingSession {
   }
 
   func finish() throws {
-    if command.course.publish == .end || !isPublished { try publish(try valuesToPublish()) }
+    let isThere = command.course.publish == .end ? publishedStep == run.progress.step : isPublished
+    if !isThere { try publish(try valuesToPublish()) }
     try record(.end, "")
-    if command.course.keepState {
-      try save()
-    } else if PosixFileSystem().kind(names.state) != nil {
+    if !command.course.keepState, PosixFileSystem().kind(names.state) != nil {
       try PosixFileSystem().remove(names.state)
     }
     display.clear()

@@ -24,8 +24,9 @@ final class TrainingSession {
   var isBestNew = false
   var metrics: MetricsFile?
   var display: TrainingProgress
-  /// The generation that was published last.
+  /// The generation that was published last, and the step after which.
   var generation: UInt64 = 0
+  var publishedStep: Int?
   var firstLoss: Double?
   var lastLoss = Double.nan
 
@@ -78,6 +79,8 @@ final class TrainingSession {
       return (name, id)
     }
     stamps = card.banks
+    generation = card.run["generation"]?.number?.integer(UInt64.self) ?? 0
+    publishedStep = card.run["published_step"]?.int
     let output = isPublished ? command.course.output : nil
     try stamps.require(in: try Bundle(path: output ?? command.file))
     let members = card.run["members"]?.array?.compactMap(\.string)
@@ -183,9 +186,11 @@ final class TrainingSession {
       "members": run.plan.members.map { .array($0.map(JSON.string)) } ?? .null,
       "new": .array(
         run.plan.newExperts.map { ["name": .string($0.name), "id": .string($0.id.description)] }),
+      "generation": .integer(generation), "published_step": publishedStep.map { .integer($0) } ?? .null,
       "first_loss": firstLoss.map { .double($0) } ?? .null, "last_loss": .double(lastLoss),
     ]
-    try run.save(to: names.state, card, best: isBestNew ? best : nil)
+    // What another run left there, before --restart, is not this one's.
+    try run.save(to: names.state, card, best: isBestNew ? best : nil, keepsBest: best != nil)
     isBestNew = false
     try record(.checkpoint, names.state)
   }
