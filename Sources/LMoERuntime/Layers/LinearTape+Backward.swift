@@ -123,8 +123,13 @@ extension LinearTape {
           }
           for slot in experts.slots {
             guard let rescaling = slot.rescaling else { continue }
-            gammas[row, slot.expert] += unsafe lmoe_dot(
-              products.row(row), rescaling.mutableRows.row(0), gradient.width)
+            // In double precision: large terms of both signs leave little.
+            let factors = rescaling.mutableRows
+            var sum = 0.0
+            for column in 0..<gradient.width {
+              sum += Double(gradient[row, column]) * Double(plain[row, column]) * Double(factors[0, column])
+            }
+            gammas[row, slot.expert] += Float(sum)
           }
         }
       }
