@@ -3,11 +3,16 @@ import LMoECore
 
 /// The norms that the magnitudes of DoRA stand in for: those of the base's weight with the delta added.
 enum DoRA {
+  /// c − 1 for c = m / ‖W + s·B·A‖: of numbers that are almost equal, and so in double precision.
+  static func rescaling(_ magnitude: Float, _ norm: Double) -> Float {
+    Float((Double(magnitude) - norm) / norm)
+  }
+
   /// ‖W + s·B·A‖ of each row, W and the factors as they are stored.
   static func rowNorms(
     _ weight: Weight, _ overlay: RowOverlay?, b: Weight, a: Weight, scaling: Float, _ compute: Compute
-  ) -> [Float] {
-    let norms = OwnedRows(1, weight.rows)
+  ) -> [Double] {
+    let norms = Guarded([Double](repeating: 0, count: weight.rows))
     let tile = 64
     let left = b.floats.map { $0 * scaling }
     compute.pool.run(items: (weight.rows + tile - 1) / tile) { item, worker in
@@ -29,14 +34,14 @@ enum DoRA {
           0..<weight.columns, worker)
         for row in rows {
           var isFinite: Int32 = 1
-          norms.rows[0, row] = unsafe Float(
-            lmoe_sum_squares(
-              sum.rows.row(row - rows.lowerBound), weight.columns, Weight.Kind.f32.code, &isFinite
-            ).squareRoot())
+          let norm = unsafe lmoe_sum_squares(
+            sum.rows.row(row - rows.lowerBound), weight.columns, Weight.Kind.f32.code, &isFinite
+          ).squareRoot()
+          norms.withValue { $0[row] = norm }
         }
       }
     }
-    return withExtendedLifetime(norms) { norms.rows.array(0) }
+    return norms.withValue { $0 }
   }
 
   /// ‖(W + s·(B·A)ᵀ)[:, h]‖ of each hidden column of an embedding W: vocabulary × hidden.

@@ -65,7 +65,7 @@ struct LoadedExperts: Sendable {
       if numbers.isDoRA {
         let magnitudes = try tensor(index, module + ".lora_magnitude_vector").floats
         let norms = DoRA.rowNorms(weight, overlay, b: b, a: a, scaling: scaling, compute)
-        rescaling = .vector(zip(magnitudes, norms).map { $0 / $1 - 1 })
+        rescaling = .vector(zip(magnitudes, norms).map { DoRA.rescaling($0, $1) })
       }
       slots.append(
         StackedExperts.Slot(

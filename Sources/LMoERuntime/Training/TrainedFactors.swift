@@ -42,10 +42,9 @@ extension Linear {
         weight, overlay, b: factor, a: experts.down[slot.ranks], scaling: slot.scaling, compute)
       let (c, norm) = (rescaling.mutableRows, norms.mutableRows)
       for (column, value) in fresh.enumerated() {
-        norm[0, column] = value
-        let ratio = magnitude.values[0, column] / value
-        c[0, column] = ratio - 1
-        for rank in slot.ranks { up[rank, column] = b[rank, column] * ratio }
+        norm[0, column] = Float(value)
+        c[0, column] = DoRA.rescaling(magnitude.values[0, column], value)
+        for rank in slot.ranks { up[rank, column] = b[rank, column] * (1 + c[0, column]) }
       }
     }
   }
