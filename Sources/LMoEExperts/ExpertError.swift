@@ -66,6 +66,12 @@ public struct ExpertError: Error, Hashable, Sendable {
     case changedMeanwhile = "changed-meanwhile"
     case invalidTraining = "invalid-training"
     case noSuchTarget = "no-such-target"
+    // Merging.
+    case noLinearAlgebra = "no-linear-algebra"
+    case linearAlgebra = "linear-algebra"
+    case noStaticDelta = "no-static-delta"
+    case mergeMismatch = "merge-mismatch"
+    case invalidMerge = "invalid-merge"
   }
 
   /// The kind of error.

@@ -26,7 +26,9 @@ public struct BundleExport: Sendable {
   @discardableResult public func write(_ name: String, to path: String) throws -> [String] {
     let bank = try bundle.bank(name)
     if bank.isExternal, base == nil { throw FormatError(.external, path: bundle.path, bank: bank.name) }
-    return try making(path) { made, directory in try writeOriginals(bank, directory, &made) }
+    return try NewDirectory.making(path, in: system) { made, directory in
+      try writeOriginals(bank, directory, &made)
+    }
   }
 
   /// Writes the expert `name` to the new directory `path` as a PEFT adapter made from its card, whatever files
@@ -42,7 +44,7 @@ public struct BundleExport: Sendable {
     let writer = try PEFTWriter(card: try bundle.card(of: bank), path: bundle.path, expert: name)
     let layers = try? bundle.baseDescription().model.layerCount
     let configuration = try writer.configuration(layers: layers)
-    let files = try making(path) { made, directory in
+    let files = try NewDirectory.making(path, in: system) { made, directory in
       try writeAtomically(
         try made.place(PEFTAdapter.configurationName, in: directory, of: bundle.path), in: system,
         failure: { $0 }
@@ -86,29 +88,6 @@ public struct BundleExport: Sendable {
       written.append(relative)
     }
     return written
-  }
-
-  /// Makes a directory under a temporary name, has `body` fill it, and gives it its name.
-  private func making(
-    _ path: String, _ body: (inout MadeFiles, String) throws -> [String]
-  ) throws -> [String] {
-    if system.kind(path) != nil { throw ExpertError(.outputExists, path: path) }
-    var trimmed = path
-    while trimmed.count > 1, trimmed.hasSuffix("/") { trimmed.removeLast() }
-    let temporary = try temporaryPath(for: trimmed)
-    var made = MadeFiles(system)
-    TemporaryFiles.began(temporary)
-    defer { TemporaryFiles.ended(temporary) }
-    do {
-      try made.directory(temporary)
-      let written = try body(&made, temporary)
-      try system.rename(temporary, to: trimmed)
-      try system.syncDirectory(of: trimmed)
-      return written
-    } catch {
-      made.removeAll()
-      throw error
-    }
   }
 
   private func writeOriginals(
