@@ -35,7 +35,7 @@ let package = Package(
     .target(
       name: "CLMoEKernels",
       cSettings: [.unsafeFlags(["-O2"], .when(configuration: .debug))]),
-    // BLAS and LAPACK, loaded at run time when they are first needed (Debian: libopenblas0-serial).
+    // BLAS and LAPACK, loaded at run time when they are first needed (Debian: libopenblas0-pthread).
     .target(name: "CLAPACK"),
     .target(name: "LMoECore", dependencies: ["CLMoEKernels"], swiftSettings: swiftSettings),
     .target(

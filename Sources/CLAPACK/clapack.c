@@ -31,6 +31,16 @@ static orgqr_fn *orgqr;
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int is_missing = 1;
+// OpenBLAS without threads is not safe to call from several at once: they would share its buffers.
+static int is_alone = 0;
+static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+
+static void enter(void) {
+  if (is_alone) pthread_mutex_lock(&turn);
+}
+static void leave(void) {
+  if (is_alone) pthread_mutex_unlock(&turn);
+}
 
 static void load(void) {
 #if defined(__APPLE__)
@@ -39,7 +49,7 @@ static void load(void) {
   static const char *const names[] = {"libopenblas.so.0", "liblapack.so.3", "libopenblas.so", "liblapack.so"};
 #endif
   // The pool owns all threads. A variant of OpenBLAS with threads starts them while it is loaded.
-  if (!getenv("OPENBLAS_NUM_THREADS")) setenv("OPENBLAS_NUM_THREADS", "1", 0);
+  setenv("OPENBLAS_NUM_THREADS", "1", 1);
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     void *library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
     if (!library) continue;
@@ -53,6 +63,8 @@ static void load(void) {
     if (gemm && syrk && trsm && pstrf && gesdd && geqrf && orgqr) {
       void (*set_threads)(int) = (void (*)(int))dlsym(library, "openblas_set_num_threads");
       if (set_threads) set_threads(1);
+      int (*parallel)(void) = (int (*)(void))dlsym(library, "openblas_get_parallel");
+      is_alone = parallel && parallel() == 0;
       is_missing = 0;
       return;
     }
@@ -67,25 +79,33 @@ int clapack_load(void) {
 
 void clapack_gemm(int transposes_a, int transposes_b, int m, int n, int k, double alpha, const double *a, int lda,
                   const double *b, int ldb, double beta, double *c, int ldc) {
+  enter();
   gemm(transposes_a ? "T" : "N", transposes_b ? "T" : "N", &m, &n, &k, &alpha, a, &lda, b, &ldb, &beta, c, &ldc, 1,
        1);
+  leave();
 }
 
 void clapack_gram(int n, int k, const double *a, int lda, double *c, int ldc) {
   const double one = 1, zero = 0;
+  enter();
   syrk("U", "T", &n, &k, &one, a, &lda, &zero, c, &ldc, 1, 1);
+  leave();
 }
 
 void clapack_solve_upper(int n, int columns, const double *r, int ldr, double *b, int ldb) {
   const double one = 1;
+  enter();
   trsm("L", "U", "N", "N", &n, &columns, &one, r, &ldr, b, &ldb, 1, 1, 1, 1);
+  leave();
 }
 
 int clapack_pivoted_cholesky(int n, double *a, int lda, int *pivots, double tolerance) {
   double *work = malloc(sizeof(double) * 2 * (size_t)n);
   if (!work) return -1;
   int rank = 0, info = 0;
+  enter();
   pstrf("U", &n, a, &lda, pivots, &rank, &tolerance, work, &info, 1);
+  leave();
   free(work);
   return info < 0 ? -1 : rank;
 }
@@ -96,6 +116,7 @@ int clapack_svd(int m, int n, double *a, int lda, double *values, double *u, int
   int *integers = malloc(sizeof(int) * 8 * (size_t)least);
   double best = 0;
   int size = -1, info = 0;
+  enter();
   gesdd("S", &m, &n, a, &lda, values, u, &ldu, vt, &ldvt, &best, &size, integers, &info, 1);
   size = (int)best;
   double *work = malloc(sizeof(double) * (size_t)size);
@@ -104,6 +125,7 @@ int clapack_svd(int m, int n, double *a, int lda, double *values, double *u, int
   } else {
     info = -1;
   }
+  leave();
   free(integers);
   free(work);
   return info;
@@ -114,6 +136,7 @@ int clapack_orthonormalise(int m, int n, double *a, int lda) {
   double best = 0, other = 0;
   int size = -1, info = 0;
   double *tau = malloc(sizeof(double) * (size_t)n);
+  enter();
   geqrf(&m, &n, a, &lda, tau, &best, &size, &info);
   orgqr(&m, &n, &n, a, &lda, tau, &other, &size, &info);
   size = (int)(best > other ? best : other);
@@ -124,6 +147,7 @@ int clapack_orthonormalise(int m, int n, double *a, int lda) {
   } else {
     info = -1;
   }
+  leave();
   free(tau);
   free(work);
   return info;

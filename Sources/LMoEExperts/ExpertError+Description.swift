@@ -150,7 +150,7 @@ extension ExpertError: CustomStringConvertible {
 
     case .noLinearAlgebra:
       return
-        "no LAPACK library was found, which this needs; install one (Debian and Ubuntu: apt install libopenblas0-serial)"
+        "no LAPACK library was found, which this needs; install one (Debian and Ubuntu: apt install libopenblas0-pthread)"
     case .linearAlgebra: return "the linear algebra library gave up: \(found)"
     case .noStaticDelta:
       return

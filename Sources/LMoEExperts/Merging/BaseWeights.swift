@@ -81,11 +81,19 @@ public struct BaseWeights: Sendable {
   ///
   /// - Throws: `ExpertError` with `no-such-module`, `FormatError`.
   func floats(ofModule module: String) throws -> [Float] {
-    guard let entry = tensor(module + ".weight"), let reader = FloatValues(entry.type.dtype) else {
+    guard let values = try floats(of: module + ".weight") else {
       throw ExpertError(
         .noSuchModule, path: path, name: module,
         expected: closestName(to: module, among: description.names.modules))
     }
+    return values
+  }
+
+  /// A tensor of the model as float32, by rows; nil if there is none, or it is of another kind.
+  ///
+  /// - Throws: `FormatError`.
+  func floats(of name: String) throws -> [Float]? {
+    guard let entry = tensor(name), let reader = FloatValues(entry.type.dtype) else { return nil }
     let buffer = RawBuffer(count: entry.type.rawBytes)
     let bytes = unsafe buffer.prefix(entry.type.rawBytes)
     do throws(FormatError) { try unsafe entry.source.read(into: bytes, at: 0) } catch {

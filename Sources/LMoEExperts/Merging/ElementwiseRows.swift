@@ -19,7 +19,7 @@ final class ElementwiseRows: MatrixRows {
   }
 
   /// Deltas below this many bytes together are kept in memory.
-  private static let residentBytes = 32 << 20
+  static let residentBytes = 32 << 20
 
   /// Merges matrices.
   ///
@@ -27,7 +27,8 @@ final class ElementwiseRows: MatrixRows {
   ///   - weights: What each counts.
   ///   - keys: What random choices of each follow from.
   static func merging(
-    _ sources: [any MatrixRows], weights: [Double], keys: [UInt64], by method: MergeMethod
+    _ sources: [any MatrixRows], weights: [Double], keys: [UInt64], by method: MergeMethod,
+    residentBytes: Int = ElementwiseRows.residentBytes
   ) -> any MatrixRows {
     let rule = CombinationRule(method, weights: weights)
     func rules(_ sources: [any MatrixRows]) -> [Sparsification] {

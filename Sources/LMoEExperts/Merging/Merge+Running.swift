@@ -28,6 +28,10 @@ extension Merge {
       progress(end)
       next = end
     }
+    // PEFT knows a bias of B for all modules or for none.
+    if merged.contains(where: { $0.bias != nil }) {
+      for index in merged.indices where !merged[index].isEmbedding { merged[index].fillBias() }
+    }
     return MergedExpert(modules: merged)
   }
 

@@ -36,7 +36,7 @@ public struct MergeInput: Sendable {
   /// Its tensors.
   let tensors: any ExpertTensors
   /// Whole tensors of the base that it replaces: the model's name and its own.
-  let replacements: [(tensor: String, with: String)]
+  private(set) var replacements: [(tensor: String, with: String)]
   /// Embeddings of which it replaces rows.
   let rowsReplaced: [String]
   /// The name of the base that it says it was trained on.
@@ -45,6 +45,18 @@ public struct MergeInput: Sendable {
   public let baseSourceID: String?
   /// Its id, if it is in a bundle.
   public let id: Bits128?
+
+  /// The same without whole tensors that have the base's own values: PEFT saves a copy of an embedding it adapts.
+  ///
+  /// - Throws: `ExpertError`, `FormatError`.
+  public func withoutCopies(of base: BaseWeights) throws -> MergeInput {
+    var result = self
+    result.replacements = try replacements.filter { item in
+      guard let own = try base.floats(of: item.tensor) else { return true }
+      return try tensors.floats([item.with], on: .shared)[0] != own
+    }
+    return result
+  }
 
   /// The largest rank of its modules.
   public var rank: Int { modules.values.reduce(0) { max($0, $1.rank) } }

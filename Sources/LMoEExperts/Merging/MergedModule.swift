@@ -9,7 +9,7 @@ public struct MergedModule: Sendable {
   /// The delta as it will be stored.
   public let product: LowRankProduct
   /// The bias of B.
-  public let bias: [Float]?
+  public private(set) var bias: [Float]?
   /// ‖ΔW‖_F of the delta that the method asks for.
   public let norm: Double
   /// ‖ΔW − B·A‖_F of what is stored.
@@ -17,9 +17,18 @@ public struct MergedModule: Sendable {
 
   /// ‖ΔW − B·A‖ / ‖ΔW‖; 0 for a delta that is 0.
   public var error: Double { norm > 0 ? residual / norm : 0 }
+
+  /// Gives it a bias of zeros, if it has none.
+  mutating func fillBias() { bias = bias ?? [Float](repeating: 0, count: product.rows) }
 }
 
 extension MergedModule {
+  /// A module whose delta is a product as it is.
+  init(plain name: String, _ product: LowRankProduct) {
+    (self.name, self.product) = (name, product)
+    (isEmbedding, bias, norm, residual) = (false, nil, 0, 0)
+  }
+
   /// Merges the deltas of a module.
   ///
   /// - Parameters:

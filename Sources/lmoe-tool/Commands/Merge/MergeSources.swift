@@ -30,11 +30,13 @@ struct MergeSources {
       weights = own.map { $0 ?? 1 }
       return
     }
-    let base = try command.base.map { try Self.description($0) }
+    let base = try command.base.map { try Self.open($0) }
     var bundles: [Bundle] = []
     inputs = try command.sources.map { path in
       switch try ExpertSource(path) {
-      case .adapter(let adapter): return try MergeInput(adapter, on: base)
+      case .adapter(let adapter):
+        let input = try MergeInput(adapter, on: base?.description)
+        return try base.map { try input.withoutCopies(of: $0) } ?? input
       case .stored(let expert):
         bundles.append(expert.bundle)
         return try MergeInput(expert)
@@ -63,6 +65,4 @@ struct MergeSources {
     PosixFileSystem().kind(path) == .file
       ? try BaseWeights(ResolvedBase(try Bundle(path: path))) : try BaseWeights(HFCheckpoint(path: path))
   }
-
-  private static func description(_ path: String) throws -> BaseDescription { try open(path).description }
 }
