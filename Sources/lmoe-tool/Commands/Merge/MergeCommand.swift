@@ -58,7 +58,7 @@ struct MergeCommand: ParsableCommand {
     help: ArgumentHelp("The base, if the sources are not in one bundle with it.", valueName: "dir|file"))
   var base: String?
 
-  @Option(name: .long, help: "For --into-base: exact rounds once; peft as merge_and_unload does.")
+  @Option(name: .long, help: "For --into-base: exact rounds once, peft after every expert.")
   var rounding = BaseMerge.Rounding.exact
 
   @Option(name: .long, help: "How the merged factors are stored.")
