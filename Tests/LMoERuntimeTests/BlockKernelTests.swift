@@ -126,7 +126,7 @@ private func quantized(_ values: [Float], _ scheme: BlockScheme, _ elements: Int
     }
   }
   #expect(quantized(variant, importance) == quantized("portable", importance))
-  #expect(error(quantized(variant, importance)) < 0.8 * error(quantized(variant, nil)))
+  #expect(error(quantized(variant, importance)) < 0.9 * error(quantized(variant, nil)))
 }
 
 @Test(arguments: Kernels.variants) func scalesThatAreTooLargeAreFound(variant: String) {
@@ -135,13 +135,15 @@ private func quantized(_ values: [Float], _ scheme: BlockScheme, _ elements: Int
     (BlockScheme.q4_0, 32, 18, 64), (.q8_0, 32, 34, 64), (.i4Group, 32, 19, 64), (.q4K, 256, 144, 0),
     (.q6K, 256, 210, 0),
   ] {
-    var values = [Float](repeating: 1, count: 512)
-    values[70] = 3e37
-    var blocks = [UInt8](repeating: 0, count: 512 / elements * size)
-    let first = Kernels.with(variant) {
-      lmoe_quantize(Int32(scheme.rawValue), elements, values, nil, 512, &blocks)
+    for large in [Float(1e10), 3e37] {
+      var values = [Float](repeating: 1, count: 512)
+      values[70] = large
+      var blocks = [UInt8](repeating: 0, count: 512 / elements * size)
+      let first = Kernels.with(variant) {
+        lmoe_quantize(Int32(scheme.rawValue), elements, values, nil, 512, &blocks)
+      }
+      #expect(first == expected, "\(scheme.name) \(large)")
     }
-    #expect(first == expected, "\(scheme.name)")
   }
 }
 

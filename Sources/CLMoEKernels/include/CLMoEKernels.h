@@ -97,6 +97,14 @@ float lmoe_nf4_offset(const float *absmax, size_t count);
 /// Makes a block of NF4, bitsandbytes' bytes. Only the last block of a tensor has fewer than 16,384 values.
 void lmoe_quantize_nf4(const float *values, size_t count, float offset, void *block);
 
+/// How far numbers are from others.
+typedef struct {
+  double largest;
+  /// Sums of squares: of the differences, and of the numbers.
+  double differences, squares;
+} lmoe_difference;
+lmoe_difference lmoe_compare(const float *values, const float *others, size_t count);
+
 // MARK: Products (gemm.c)
 
 /// One term of a sum of products: `x` (m x depth, row-major, float32) times a weight of any float kind but F64.
