@@ -154,6 +154,9 @@ extension ExpertError: CustomStringConvertible {
     case .weightsElsewhere:
       return
         "\(path): the weights of the base are not in the file; take them in first with \"lmoe-tool export \(path) --to lmoe --base DIR -o NEW.lmoe\""
+    case .quantizedExport:
+      return
+        "\(path): \(name) is quantized (\(found)), and the files it came from cannot be made of it; add --dequantize bf16, f16 or f32 to write the rounded values"
     case .nothingToQuantize: return "\(path) has nothing to quantize: \(found)"
     case .invalidTraining:
       return "\(path): \(name) cannot be trained so: it was given \(found)"

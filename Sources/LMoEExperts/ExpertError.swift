@@ -71,6 +71,7 @@ public struct ExpertError: Error, Hashable, Sendable {
     case quantizedAlready = "quantized-already"
     case weightsElsewhere = "weights-elsewhere"
     case nothingToQuantize = "nothing-to-quantize"
+    case quantizedExport = "quantized-export"
   }
 
   /// The kind of error.

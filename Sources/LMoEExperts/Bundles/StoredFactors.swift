@@ -38,6 +38,13 @@ struct StoredFactors: Sendable {
     return String(decoding: name.utf8.dropLast(end.count), as: UTF8.self) + nameOfB
   }
 
+  /// The name that its transpose has, where it is quantized, for the name of a B; nil for others.
+  static func transposedName(of name: String) -> String? {
+    let end = Array(nameOfB.utf8)
+    guard name.utf8.count > end.count, name.utf8.suffix(end.count).elementsEqual(end) else { return nil }
+    return String(decoding: name.utf8.dropLast(end.count), as: UTF8.self) + nameOfTransposedB
+  }
+
   /// B by rows (out × rank), whichever way `values` of `b` have it.
   func plainB(_ values: [Float]) -> [Float] {
     isTransposed ? transposed(values, rows: rank, columns: outputs) : values
