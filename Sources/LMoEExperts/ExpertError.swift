@@ -72,6 +72,12 @@ public struct ExpertError: Error, Hashable, Sendable {
     case noStaticDelta = "no-static-delta"
     case mergeMismatch = "merge-mismatch"
     case invalidMerge = "invalid-merge"
+    // Quantizing.
+    case notQuantizable = "not-quantizable"
+    case quantizedAlready = "quantized-already"
+    case weightsElsewhere = "weights-elsewhere"
+    case nothingToQuantize = "nothing-to-quantize"
+    case quantizedExport = "quantized-export"
   }
 
   /// The kind of error.
