@@ -44,6 +44,11 @@ static inline vec load_weight_part(const char *from, size_t count, int kind) {
   return widen(_mm256_maskz_loadu_epi16(lanes_below(count), from), kind);
 }
 
+/// LANES integers of eight bits.
+static inline vec widen_bytes(const int8_t *from) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)from)));
+}
+
 static inline void transpose(vec v[LANES]) {
   vec a[LANES];
   for (int i = 0; i < LANES; i += 2) {

@@ -67,6 +67,12 @@ static inline vec load_weight_part(const char *from, size_t count, int kind) {
   return widen(halves, kind);
 }
 
+/// LANES integers of eight bits.
+static inline vec widen_bytes(const int8_t *from) {
+  vec_bits values = {from[0], from[1], from[2], from[3]};
+  return __builtin_convertvector(values, vec);
+}
+
 static inline void transpose(vec v[LANES]) {
   vec a = __builtin_shufflevector(v[0], v[1], 0, 4, 1, 5), b = __builtin_shufflevector(v[2], v[3], 0, 4, 1, 5);
   vec c = __builtin_shufflevector(v[0], v[1], 2, 6, 3, 7), d = __builtin_shufflevector(v[2], v[3], 2, 6, 3, 7);
