@@ -73,9 +73,8 @@ public struct ExpertFit {
     for (suffixes, isEmbedding) in [(Self.linear, false), (Self.quantized, false), (Self.embedding, true)] {
       var factors = suffixes.compactMap { manifest.tensor(prefix + module + $0)?.type.shape }
       // A quantized module shares the name of A with others.
-      if factors.count < 2, suffixes == Self.linear, manifest.tensor(prefix + module + Self.quantized[1]) != nil {
-        continue
-      }
+      let transposed = manifest.tensor(prefix + module + Self.quantized[1])
+      if factors.count < 2, suffixes == Self.linear, transposed != nil { continue }
       if factors.isEmpty { continue }
       if suffixes == Self.quantized, factors.count == 2 { factors[1].reverse() }
       // A is rank × in, B is out × rank; of an embedding, A is rank × vocabulary and B hidden × rank.
