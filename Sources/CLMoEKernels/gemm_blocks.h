@@ -16,7 +16,7 @@ static inline __attribute__((always_inline)) void combine_q8_0(const int blocks,
     EACH(b, blocks) {
       const uint8_t *block = weight + b * Q8_0_BYTES;
       __builtin_prefetch(block + ahead, 0, 3);
-      const vec factor = splat(x[k] * half_at(block));
+      const vec factor = splat(x[k]) * splat_half(block);
       EACH(v, VECTORS)
       sum[b * VECTORS + v] =
           multiply_add(factor, widen_bytes((const int8_t *)block + 2 + v * LANES), sum[b * VECTORS + v]);
@@ -49,6 +49,60 @@ static void gemm_plain_q8_0(size_t m, const lmoe_term *term, size_t first, size_
         j += Q8_0_BLOCK;
       }
     }
+  }
+}
+
+/// Whether rows of a weight of NF4 begin and end with runs, so that they need not be decoded beforehand.
+static int has_whole_runs(const lmoe_term *term) {
+  return term->kind == LMOE_NF4 && term->is_transposed && term->depth % NF4_RUN == 0 &&
+         term->weight_stride % NF4_RUN == 0 && term->weight_first % NF4_RUN == 0;
+}
+
+/// The sums of `rows` rows of x with `count` <= DOTS rows of a weight of NF4. What a run's values add up to with x is
+/// multiplied with the run's scale.
+static inline __attribute__((always_inline)) void dots_nf4(const int rows, const lmoe_term *term, size_t row, size_t j,
+                                                           size_t count, float *y, ptrdiff_t y_stride,
+                                                           int accumulates) {
+  const float *x = term->x + (ptrdiff_t)row * term->x_stride;
+  size_t runs[DOTS];
+  for (size_t c = 0; c < DOTS; c++)
+    runs[c] = (term->weight_first + (j + (c < count ? c : 0)) * (size_t)term->weight_stride) / NF4_RUN;
+  vec sum[ROWS_AT_ONCE][DOTS];
+  EACH(r, rows) {
+    EACH(c, DOTS) sum[r][c] = zero();
+  }
+  for (size_t k = 0; k < term->depth; k += NF4_RUN) {
+    EACH(c, DOTS) {
+      const size_t run = runs[c]++;
+      const uint8_t *block = (const uint8_t *)term->weight + run / NF4_RUNS * LMOE_NF4_BYTES;
+      const uint8_t *from = block + NF4_CODES + run % NF4_RUNS * (NF4_RUN / 2);
+      __builtin_prefetch(from + AHEAD, 0, 3);
+      float scale = lmoe_dynamic_values[block[8 + run % NF4_RUNS]] * float_at(block + 4);
+      scale += float_at(block);
+      vec values[NF4_RUN / LANES];
+      look_up_64(lmoe_nf4_values, from, values);
+      EACH(r, rows) {
+        vec part = zero();
+        EACH(v, NF4_RUN / LANES)
+        part = multiply_add(values[v], load(x + r * term->x_stride + (ptrdiff_t)k + v * LANES), part);
+        sum[r][c] = multiply_add(part, splat(scale), sum[r][c]);
+      }
+    }
+  }
+  EACH(r, rows) {
+    four all = sums(sum[r][0], sum[r][1], sum[r][2], sum[r][3]);
+    float *to = y + ((ptrdiff_t)row + r) * y_stride + j;
+    for (size_t c = 0; c < count; c++) to[c] = accumulates ? to[c] + all[c] : all[c];
+  }
+}
+
+static void gemm_nf4(size_t m, const lmoe_term *term, size_t first, size_t end, float *y, ptrdiff_t y_stride,
+                     int accumulates) {
+  for (size_t j = first; j < end; j += DOTS) {
+    const size_t count = end - j < DOTS ? end - j : DOTS;
+    size_t row = 0;
+    for (; row + 2 <= m; row += 2) dots_nf4(2, term, row, j, count, y, y_stride, accumulates);
+    if (row < m) dots_nf4(1, term, row, j, count, y, y_stride, accumulates);
   }
 }
 
@@ -98,6 +152,8 @@ static void gemm_blocks(const lmoe_integer_kernels *integers, size_t m, const lm
     }
   } else if (!term->is_transposed && term->kind == LMOE_Q8_0 && m <= FEW_ROWS) {
     gemm_plain_q8_0(m, term, first, end, y, y_stride, accumulates);
+  } else if (m <= FEW_ROWS && has_whole_runs(term)) {
+    gemm_nf4(m, term, first, end, y, y_stride, accumulates);
   } else {
     gemm_decoded(m, term, first, end, y, y_stride, accumulates, scratch);
   }

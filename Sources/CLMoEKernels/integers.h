@@ -14,7 +14,7 @@ typedef enum { FORM_Q8_0, FORM_Q4_0, FORM_Q4_K, FORM_Q6_K, FORM_I8_ROW, FORM_I4_
 #define INLINE static inline __attribute__((always_inline))
 
 /// Elements of x under one scale; to what rows of x are filled up with zeros; and what has a sum of its own.
-enum { X_RUN = 32, X_UNIT = 64, X_PART = 16 };
+enum { X_RUN = 32, X_UNIT = 128, X_PART = 16 };
 
 /// A row of x: its integers, then the scale of each X_RUN, then the sum of the integers of each X_PART.
 typedef struct {

@@ -162,7 +162,47 @@ INLINE vec x_scale(const float *from) {
                                _mm512_castpd_ps(_mm512_castpd128_pd512(_mm_set_sd(both))));
 }
 
+/// Four blocks of Q4_0 of each of four rows at once: the first halves of the blocks lie in the low bits, the second in
+/// the high ones, so that a lane has twice four elements of one block.
+#define HAS_WIDE_Q4_0
 #include "integers_body.h"
+
+INLINE void add_wide_q4_0(const int rows, const uint8_t *const *weight, const x_row *x, size_t k, vec sum[][COLUMNS]) {
+  enum { BYTES = 18 };
+  const __m512i fours = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+  const __m512i low = _mm512_set1_epi8(15);
+  __m512i first[ROWS_AT_ONCE], second[ROWS_AT_ONCE], bias[ROWS_AT_ONCE];
+  vec scale[ROWS_AT_ONCE];
+  EACH(r, rows) {
+    __m512i a = _mm512_loadu_si512(x[r].q + k), b = _mm512_loadu_si512(x[r].q + k + 64);
+    first[r] = _mm512_shuffle_i64x2(a, b, 0x88);
+    second[r] = _mm512_shuffle_i64x2(a, b, 0xDD);
+    const __m512i zero = _mm512_setzero_si512(), offset = _mm512_set1_epi8(8);
+    bias[r] = _mm512_sub_epi32(zero, _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(zero, offset, first[r]), offset, second[r]));
+    scale[r] = _mm512_permutexvar_ps(fours, _mm512_castps128_ps512(_mm_loadu_ps(x[r].scale + k / X_RUN)));
+  }
+  EACH(c, COLUMNS) {
+    const uint8_t *at = weight[c];
+    // The scales go the way of integers, which has room.
+    uint64_t halves = 0;
+    EACH(b, 4) {
+      uint16_t half;
+      memcpy(&half, at + b * BYTES, 2);
+      halves |= (uint64_t)half << (16 * b);
+    }
+    vec factor = _mm512_permutexvar_ps(
+        fours, _mm512_castps128_ps512(_mm_cvtph_ps(_mm_cvtsi64_si128((long long)halves))));
+    __m512i q = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(at + 2)));
+    q = _mm512_mask_broadcast_i32x4(q, 0x00F0, _mm_loadu_si128((const __m128i *)(at + 2 + BYTES)));
+    q = _mm512_mask_broadcast_i32x4(q, 0x0F00, _mm_loadu_si128((const __m128i *)(at + 2 + 2 * BYTES)));
+    q = _mm512_mask_broadcast_i32x4(q, 0xF000, _mm_loadu_si128((const __m128i *)(at + 2 + 3 * BYTES)));
+    const __m512i lower = _mm512_and_si512(q, low), upper = _mm512_and_si512(_mm512_srli_epi16(q, 4), low);
+    EACH(r, rows) {
+      __m512i product = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(bias[r], lower, first[r]), upper, second[r]);
+      sum[r][c] = multiply_add(_mm512_cvtepi32_ps(product), factor * scale[r], sum[r][c]);
+    }
+  }
+}
 #include "integers_panels.h"
 
 const lmoe_integer_kernels lmoe_integers_avx512vnni = {integer_rows, integer_panels};

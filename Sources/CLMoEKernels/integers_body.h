@@ -10,9 +10,27 @@ typedef struct {
   const uint8_t *at[COLUMNS];
 } columns;
 
+#if defined(HAS_WIDE_Q4_0)
+INLINE void add_wide_q4_0(const int rows, const uint8_t *const *weight, const x_row *x, size_t k, vec sum[][COLUMNS]);
+#endif
+
+/// Elements that are taken at once here: a stretch, or several.
+INLINE int dots_elements(integer_form form) {
+#if defined(HAS_WIDE_Q4_0)
+  if (form == FORM_Q4_0) return 2 * stretch_elements(form);
+#endif
+  return stretch_elements(form);
+}
+
 /// Adds a stretch of four rows of the weight times `rows` rows of x from element k on.
 INLINE void add_stretch(const int rows, const integer_form form, columns weight,
                                                               const x_row *x, size_t k, vec sum[][COLUMNS]) {
+#if defined(HAS_WIDE_Q4_0)
+  if (form == FORM_Q4_0) {
+    add_wide_q4_0(rows, weight.at, x, k, sum);
+    return;
+  }
+#endif
   head heads[COLUMNS];
   EACH(c, COLUMNS) heads[c] = read_head(form, weight.at[c]);
   const int parts = stretch_elements(form) / SPAN;
@@ -48,7 +66,7 @@ INLINE void integer_dots(const int rows, const integer_form form, const x_row *x
                                                                const uint8_t *weight, size_t stride, size_t ahead,
                                                                size_t count, size_t depth, float *y, ptrdiff_t y_stride,
                                                                int accumulates) {
-  const size_t elements = (size_t)stretch_elements(form);
+  const size_t elements = (size_t)dots_elements(form);
   const size_t width = elements / form_elements(form) * form_bytes(form);
   // Rows that are not there are read as the first, and their sums dropped.
   columns w;

@@ -8,7 +8,7 @@ import Testing
     let x = GuardedMemory(values)
     let out = GuardedMemory([UInt8](repeating: 0xFF, count: lmoe_integer_row_bytes(values.count)))
     lmoe_integer_rows(x.base, values.count, 1, values.count, out.base)
-    let padded = (values.count + 63) / 64 * 64
+    let padded = (values.count + 127) / 128 * 128
     let raw = UnsafeRawPointer(out.base)
     return (
       (0..<padded).map { raw.load(fromByteOffset: $0, as: Int8.self) },
@@ -22,10 +22,10 @@ import Testing
     values += [Float](repeating: -3, count: 21)
     let found = row(values)
     #expect(found.q.prefix(11) == [127, -127, 0, 2, 2, 0, -2, -2, 100, 101, 0])
-    #expect(found.scales == [1, 0])
+    #expect(found.scales == [1, 0, 0, 0])
     #expect(found.sums[0] == found.q[..<16].reduce(0) { $0 + Int32($1) })
     #expect(found.sums[1] == -48)
-    #expect(found.q[32...].allSatisfy { $0 == 0 } && found.sums[2...] == [0, 0])
+    #expect(found.q[32...].allSatisfy { $0 == 0 } && found.sums[2...] == [0, 0, 0, 0, 0, 0])
   }
 
   @Test func `none is off by more than half a step`() {
@@ -58,7 +58,9 @@ import Testing
   @Test func `next to nothing is nothing`() {
     let found = row([Float](repeating: 0x1p-101, count: 32) + [Float](repeating: 0x1p-100, count: 32))
     #expect(
-      found.scales == [0, 0x1p-100 / 127]
-        && found.q == .init(repeating: 0, count: 32) + .init(repeating: 127, count: 32))
+      found.scales == [0, 0x1p-100 / 127, 0, 0]
+        && found.q == .init(repeating: 0, count: 32) + .init(repeating: 127, count: 32)
+          + .init(repeating: 0, count: 64)
+    )
   }
 }

@@ -56,7 +56,7 @@ import Testing
     /// What a row of x stands for in eight bits.
     func quantized(_ row: Int, _ k: Int) -> Double {
       guard let integers else { return Double(x[row * depth + k]) }
-      let padded = (depth + 63) / 64 * 64
+      let padded = (depth + 127) / 128 * 128
       let start = UnsafeRawPointer(integers.base) + row * lmoe_integer_row_bytes(depth)
       let q = start.load(fromByteOffset: k, as: Int8.self)
       return Double(q) * Double(start.load(fromByteOffset: padded + k / 32 * 4, as: Float.self))
