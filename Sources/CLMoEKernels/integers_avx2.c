@@ -6,7 +6,7 @@
 #include <string.h>
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c,bmi2"))), apply_to = function)
 #define ROWS_AT_ONCE 3
-#define AHEAD 4096
+#define AHEAD 12288
 #include "lanes_avx2.h"
 
 // A stretch is taken in parts of 32 elements. Lane i of what they are multiplied to has elements 4i..<4i + 4. Both

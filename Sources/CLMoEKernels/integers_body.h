@@ -75,11 +75,12 @@ INLINE void integer_dots(const int rows, const integer_form form, const x_row *x
   EACH(r, rows) {
     EACH(c, COLUMNS) sum[r][c] = zero();
   }
+  const uint8_t *next = weight + ahead;
   size_t k = 0;
   for (; k + elements <= depth; k += elements) {
-    EACH(c, COLUMNS) {
-      for (size_t line = 0; line < width; line += 64) __builtin_prefetch(w.at[c] + ahead + line, 0, 3);
-    }
+    // Rows to come lie behind each other: they are asked for in that order.
+    for (size_t line = 0; line < COLUMNS * width; line += 64) __builtin_prefetch(next + line, 0, 3);
+    next += COLUMNS * width;
     add_stretch(rows, form, w, x, k, sum);
     EACH(c, COLUMNS) w.at[c] += width;
   }
