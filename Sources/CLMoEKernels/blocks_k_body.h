@@ -179,18 +179,22 @@ static inline __attribute__((always_inline)) k_fit fit_q6_k(const vec *x) {
   fit.scale = pick(is_none, zero(), fit.scale);
   // Marks that nothing is there.
   fit.minimum = pick(is_none, splat(1), zero());
+  fit.from = size;
   return fit;
 }
 
 static size_t q6_k_block(const float *values, const k_fits *fits, uint8_t *block) {
   uint8_t *const low = block, *const high = block + 128, *const scales = block + 192;
   float size = 0, largest = 0;
+  int is_bounded = 1;
   for (int s = 0; s < 16; s++) {
+    // Beyond this cubes are no floats, and far below no half is as large as the scale.
+    is_bounded &= fits->from[s] < 1e12f;
     if (fabsf(fits->scale[s]) > size) size = fabsf(fits->scale[s]), largest = fits->scale[s];
   }
   if (size < 1e-15f) {
     memset(block, 0, 210);
-    return 1;
+    return (size_t)is_bounded;
   }
   const float inverse = -128.0f / largest, d = put_half(block + 208, 1 / inverse);
   uint8_t numbers[256];
@@ -211,7 +215,7 @@ static size_t q6_k_block(const float *values, const k_fits *fits, uint8_t *block
       high[32 * half + i] = (uint8_t)(from[i] >> 4 | (from[i + 32] >> 4) << 2 | (from[i + 64] >> 4) << 4 |
                                       (from[i + 96] >> 4) << 6);
   }
-  return !isinf(d);
+  return is_bounded && !isinf(d);
 }
 
 static size_t q6_k(const float *values, size_t count, uint8_t *blocks) {

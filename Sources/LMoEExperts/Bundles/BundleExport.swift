@@ -3,10 +3,12 @@ public import LMoEFormat
 
 /// Writes a bank out as the directory it came from, byte for byte.
 public struct BundleExport: Sendable {
-  private let bundle: Bundle
+  let bundle: Bundle
   private let base: ResolvedBase?
-  private let system: any FileSystem
+  let system: any FileSystem
   private let pool: WorkerPool
+  /// What to write in place of quantized tensors; nil to refuse them.
+  public var dequantization: Dequantization?
 
   /// Exports from `bundle`, the weights of an external base from `base`.
   public init(
@@ -40,6 +42,7 @@ public struct BundleExport: Sendable {
     let bank = try bundle.bank("expert/" + name)
     let manifest = try bundle.manifest(of: bank)
     let writer = try PEFTWriter(card: try bundle.card(of: bank), path: bundle.path, expert: name)
+    try requireFloats(bank, manifest)
     let layers = try? bundle.baseDescription().model.layerCount
     let configuration = try writer.configuration(layers: layers)
     let files = try making(path) { made, directory in
@@ -49,9 +52,8 @@ public struct BundleExport: Sendable {
       ) { (file) throws(FileError) in try file.write(Array(configuration.utf8), at: 0) }
       try SafetensorsWriter.write(
         try made.place(PEFTAdapter.weights, in: directory, of: bundle.path),
-        tensors: manifest.tensors.filter { writer.isWritten($0.name) }.map {
-          NewEntry(tensor: $0.name, type: $0.type, source: bundle.source(of: $0))
-        }, metadata: [("format", "pt")], in: system)
+        tensors: try manifest.tensors.compactMap { try adapterEntry($0, writer) },
+        metadata: [("format", "pt")], in: system)
       return try [PEFTAdapter.configurationName, PEFTAdapter.weights]
         + writeFiles(of: bank, manifest, directory, &made)
     }
@@ -115,6 +117,7 @@ public struct BundleExport: Sendable {
     _ bank: BankEntry, _ directory: String, _ made: inout MadeFiles
   ) throws -> [String] {
     let manifest = try bundle.manifest(of: bank)
+    try requireFloats(bank, manifest)
     var written: [String] = []
     var unplaced = Set(manifest.tensors.map { ByteKey($0.name) })
     for document in manifest.documents {
@@ -125,7 +128,10 @@ public struct BundleExport: Sendable {
       switch kind {
       case "files":
         let target = try made.place(relative, in: directory, of: bundle.path)
-        let bytes = try bundle.bytes(of: document, in: bank, on: pool)
+        var bytes = try bundle.bytes(of: document, in: bank, on: pool)
+        if let dequantization, bank.kind == "base" {
+          bytes = dequantized(relative, bytes, manifest, dequantization)
+        }
         try writeAtomically(target, in: system, failure: { $0 }) { (file) throws(FileError) in
           try file.write(bytes, at: 0)
         }
@@ -164,6 +170,9 @@ public struct BundleExport: Sendable {
   ) throws {
     // The head was checked when it came in; its data length is what its tensors say.
     let header = try SafetensorsHeader(head: head)
+    if let dequantization, !bank.isExternal {
+      return try writeFloats(target, header, names, manifest, dequantization, &unplaced)
+    }
     var tensors: [(entry: BankedEntry, offset: UInt64)] = []
     for tensor in header.tensors {
       let name = names[ByteKey(tensor.name)] ?? tensor.name

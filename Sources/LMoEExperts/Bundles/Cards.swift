@@ -7,26 +7,36 @@ enum Cards {
 
   /// The card of a base.
   static func base(
-    _ checkpoint: HFCheckpoint, _ model: CheckpointModel, sourceID: Bits128,
-    norms: [(name: String, norm: Double)], ignoredKeys: [String], clock: UInt64
+    _ checkpoint: HFCheckpoint, _ model: CheckpointModel, _ types: [TensorType],
+    _ quantized: QuantizationMethod?, sourceID: Bits128, norms: [(name: String, norm: Double)],
+    ignoredKeys: [String], clock: UInt64
   ) -> JSON {
-    [
+    let members: JSON = [
       "card": schema,
       "kind": "base",
       "architecture": checkpoint.architecture.map(JSON.string) ?? .null,
       "model_type": checkpoint.modelType.map(JSON.string) ?? .null,
       "model": model.names.model.json,
       "text": model.tokenizer.json,
-      "parameters": .integer(checkpoint.parameters),
-      "dtypes": dtypes(checkpoint.tensors.map(\.tensor)),
+      "parameters": .integer(types.reduce(0) { $0 + $1.elementCount }),
+      "dtypes": types.dtypeCounts,
       "norms": .object(norms.map { ($0.name, rounded($0.norm)) }),
       "ignored_keys": .array(ignoredKeys.map(JSON.string)),
-      "source_id": .string(sourceID.description),
+      // What a quantized checkpoint was made of is not known.
+      "source_id": quantized == nil ? .string(sourceID.description) : .null,
       "files": .array(
-        checkpoint.files.map { ["name": .string($0.name), "tensors": .integer($0.file.tensors.count)] }),
+        (quantized == nil ? checkpoint.files : []).map {
+          ["name": .string($0.name), "tensors": .integer($0.file.tensors.count)]
+        }),
       "left_out": .array(checkpoint.leftOut.map(JSON.string)),
       "provenance": provenance(checkpoint.path, clock: clock),
     ]
+    guard let quantized, var card = members.object else { return members }
+    card["quantized"] = [
+      "type": .string(quantized.type.name), "imported": .string(quantized.title), "kept": [],
+      "made_ns": .integer(clock), "tool": .string(toolName),
+    ]
+    return .object(card)
   }
 
   /// The card of an expert.

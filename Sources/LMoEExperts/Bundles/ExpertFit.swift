@@ -70,29 +70,29 @@ public struct ExpertFit {
 
   /// The shape of the weight that the factors of a module are for.
   private func weight(_ module: String, rank: Int) throws -> [Int] {
-    for (suffixes, isEmbedding) in [(Self.linear, false), (Self.quantized, false), (Self.embedding, true)] {
-      var factors = suffixes.compactMap { manifest.tensor(prefix + module + $0)?.type.shape }
-      // A quantized module shares the name of A with others.
-      let transposed = manifest.tensor(prefix + module + Self.quantized[1])
-      if factors.count < 2, suffixes == Self.linear, transposed != nil { continue }
+    // A is rank × in, B is out × rank, or quantized rank × out; of an embedding, A is rank × vocabulary and B
+    // hidden × rank.
+    if let factors = StoredFactors(of: module, prefix: prefix, in: manifest), factors.rank == rank {
+      return [factors.outputs, factors.inputs]
+    }
+    for (suffixes, isEmbedding) in [(Self.linear, false), (Self.embedding, true)] {
+      let factors = suffixes.compactMap { manifest.tensor(prefix + module + $0)?.type.shape }
       if factors.isEmpty { continue }
-      if suffixes == Self.quantized, factors.count == 2 { factors[1].reverse() }
-      // A is rank × in, B is out × rank; of an embedding, A is rank × vocabulary and B hidden × rank.
-      guard factors.count == 2, factors.allSatisfy({ $0.count == 2 }), factors[0][0] == rank,
+      guard isEmbedding, factors.count == 2, factors.allSatisfy({ $0.count == 2 }), factors[0][0] == rank,
         factors[1][1] == rank
       else {
         throw ExpertError(
           .invalidExpert, path: path, found: "the factors of \(module) are not two of rank \(rank)")
       }
-      return isEmbedding ? [factors[0][1], factors[1][0]] : [factors[1][0], factors[0][1]]
+      return [factors[0][1], factors[1][0]]
     }
     throw ExpertError(
       .invalidExpert, path: path, found: "its card lists \(module), and it has no factors for it")
   }
 
-  private static let linear = [".lora_A.weight", ".lora_B.weight"]
-  /// B transposed, for its blocks run along the outputs.
-  private static let quantized = [".lora_A.weight", ".lora_B.transposed"]
+  private static let linear = [
+    StoredFactors.nameOfA, StoredFactors.nameOfB, StoredFactors.nameOfTransposedB,
+  ]
   private static let embedding = [".lora_embedding_A", ".lora_embedding_B"]
   /// One number for each output of a module.
   private static let vectors = [".lora_B.bias", ".lora_magnitude_vector"]
@@ -106,7 +106,7 @@ public struct ExpertFit {
         .invalidExpert, path: path, found: "its tensor \(tensor.name) does not begin with \(prefix)")
     }
     let found = tensor.type.shape
-    for suffix in Self.linear + Self.quantized.suffix(1) + Self.embedding + Self.vectors {
+    for suffix in Self.linear + Self.embedding + Self.vectors {
       guard let module = name.removing(suffix: suffix) else { continue }
       guard let rank = ranks[ByteKey(module)] else {
         throw ExpertError(

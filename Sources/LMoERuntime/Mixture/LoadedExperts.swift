@@ -41,10 +41,11 @@ struct LoadedExperts: Sendable {
   /// The factors of an expert of a linear layer.
   private func factors(_ expert: Int, _ module: String) throws -> ExpertFactors {
     let a = try tensor(expert, module + ".lora_A.weight")
-    if let transposed = optional(expert, module + ".lora_B.transposed") {
-      return ExpertFactors(a: a, b: transposed, isTransposed: true)
+    let (plain, transposed) = (module + ".lora_B.weight", module + ".lora_B.transposed")
+    if optional(expert, plain) == nil, let b = optional(expert, transposed) {
+      return ExpertFactors(a: a, b: b, isTransposed: true)
     }
-    return ExpertFactors(a: a, b: try tensor(expert, module + ".lora_B.weight"), isTransposed: false)
+    return ExpertFactors(a: a, b: try tensor(expert, plain), isTransposed: false)
   }
 
   private func optional(_ expert: Int, _ name: String) -> Weight? {

@@ -20,6 +20,19 @@ struct Export: ParsableCommand {
   /// What to write.
   enum Format: String, CaseIterable, ExpressibleByArgument { case hf, peft, lmoe }
 
+  /// Types that floats are written in.
+  enum FloatType: String, CaseIterable, ExpressibleByArgument {
+    case bf16, f16, f32
+
+    var dtype: DType {
+      switch self {
+      case .bf16: .bf16
+      case .f16: .f16
+      case .f32: .f32
+      }
+    }
+  }
+
   @Argument(help: "The bundle.", completion: .file(extensions: ["lmoe"]))
   var file: String
 
@@ -39,6 +52,12 @@ struct Export: ParsableCommand {
     name: .long,
     help: "For --to peft: write the adapter anew from the bundle's table, in the form that PEFT 0.6 reads.")
   var rewrite = false
+
+  @Option(
+    name: .long,
+    help:
+      "For --to hf and peft: write what is quantized as floats, and all floats in this type: bf16, f16, f32.")
+  var dequantize: FloatType?
 
   @Flag(name: .long, help: "Leave the base's weights out; its configuration and tokenizer travel along.")
   var noBase = false
@@ -61,6 +80,7 @@ struct Export: ParsableCommand {
       throw ValidationError("--to hf writes the base; --expert goes with --to peft and --to lmoe.")
     }
     if rewrite && to != .peft { throw ValidationError("--rewrite goes with --to peft.") }
+    if dequantize != nil && to == .lmoe { throw ValidationError("--dequantize goes with --to hf and peft.") }
     if noBase && to != .lmoe { throw ValidationError("--no-base goes with --to lmoe.") }
     if base != nil && to == .peft { throw ValidationError("--base goes with --to hf and --to lmoe.") }
     if base != nil && noBase { throw ValidationError("--base and --no-base cannot be used together.") }
@@ -75,7 +95,9 @@ struct Export: ParsableCommand {
     }
     if to == .lmoe { return try writeBundle(bundle, resolved) }
     let bank = expert.first.map { "expert/" + $0 } ?? "base"
-    let written = try write(bank, of: BundleExport(bundle, base: resolved))
+    var export = BundleExport(bundle, base: resolved)
+    export.dequantization = dequantize.flatMap { Dequantization($0.dtype) }
+    let written = try write(bank, of: export)
     report.print([
       "schema": 1, "path": .string(output), "bank": .string(bank),
       "files": .array(written.map(JSON.string)),
@@ -85,7 +107,8 @@ struct Export: ParsableCommand {
   }
 
   private func write(_ bank: String, of export: BundleExport) throws -> [String] {
-    guard let name = expert.first, try rewrite || !export.hasOriginals(name) else {
+    guard let name = expert.first, try rewrite || dequantize != nil || !export.hasOriginals(name)
+    else {
       return try export.write(bank, to: output)
     }
     let (files, notes) = try export.writeAdapter(name, to: output)
