@@ -110,7 +110,8 @@ lmoe_difference lmoe_compare(const float *values, const float *others, size_t co
 
 // MARK: Products (gemm.c)
 
-/// One term of a sum of products: `x` (m x depth, row-major, float32) times a weight of any float kind but F64.
+/// One term of a sum of products: `x` (m x depth, row-major, float32) times a weight of any float kind but F64, or of
+/// quantized blocks.
 typedef struct {
   const float *x;
   /// Floats from one row of x to the next.
@@ -118,13 +119,27 @@ typedef struct {
   const void *weight;
   /// Elements from one row of the weight to the next.
   ptrdiff_t weight_stride;
-  /// LMOE_F32, LMOE_F16 or LMOE_BF16.
+  /// LMOE_F32, LMOE_F16 or LMOE_BF16, or the scheme of the blocks.
   int kind;
   /// 1: the weight is columns x depth (x times its transpose, a linear layer); 0: it is depth x columns.
   int is_transposed;
   /// The length of the sums.
   size_t depth;
+  /// Elements of a block, where there are blocks.
+  size_t block;
+  /// The element of a weight of NF4 that it begins with, for its blocks know no rows.
+  size_t weight_first;
+  /// Rows of x as lmoe_integer_rows makes them, if sums are to be of integers; null: of the floats they stand for.
+  const void *x_integers;
 } lmoe_term;
+
+/// Whether products with a transposed weight of those blocks can be of integers.
+int lmoe_has_integers(int scheme, size_t block);
+/// Bytes of a row of x in eight bits.
+size_t lmoe_integer_row_bytes(size_t depth);
+/// Rows of x in eight bits with a scale for every 32 elements, rounded to nearest even. A run that holds an infinity
+/// or a NaN has the scale NaN; one whose largest element is below 2^-100 is zero. `out` is 64-byte aligned.
+void lmoe_integer_rows(const float *x, ptrdiff_t x_stride, size_t rows, size_t depth, void *out);
 
 /// Columns [first, end) of y (m x columns) become, or with `accumulates` gain, the sum of all terms:
 /// y[i][j] = sum_t sum_k x_t[i][k] * w_t[j][k]. Single-threaded; `scratch` has lmoe_gemm_scratch floats.
@@ -133,7 +148,7 @@ void lmoe_gemm(size_t m, const lmoe_term *terms, size_t term_count, size_t first
 /// The floats of scratch that lmoe_gemm needs for sums of that total depth over all terms.
 size_t lmoe_gemm_scratch(size_t depth);
 
-/// The kernels in use: "avx512", "avx2" or "portable".
+/// The kernels in use: "avx512vnni", "avx512", "avx2" or "portable".
 const char *lmoe_kernel_variant(void);
 /// Makes the calling thread use those kernels, or with NULL again the best; 0 if this processor cannot.
 int lmoe_select_kernels(const char *name);
