@@ -21,7 +21,8 @@ public struct GGMLType: Hashable, Sendable {
 
   /// Every type that ggml has today.
   public static let all: [GGMLType] = [
-    GGMLType(0, "F32", .f32), GGMLType(1, "F16", .f16), GGMLType(30, "BF16", .bf16), GGMLType(28, "F64", .f64),
+    GGMLType(0, "F32", .f32), GGMLType(1, "F16", .f16), GGMLType(30, "BF16", .bf16),
+    GGMLType(28, "F64", .f64),
     GGMLType(24, "I8", .i8), GGMLType(25, "I16", .i16), GGMLType(26, "I32", .i32), GGMLType(27, "I64", .i64),
     GGMLType(2, "Q4_0", 32, [2, 16]), GGMLType(3, "Q4_1", 32, [2, 2, 16]),
     GGMLType(6, "Q5_0", 32, [2, 4, 16]), GGMLType(7, "Q5_1", 32, [2, 2, 4, 16]),

@@ -93,7 +93,9 @@ struct GGUFCursor {
     case .u8: return .u8(fields.u8(0))
     case .i8: return .i8(Int8(bitPattern: fields.u8(0)))
     case .bool:
-      guard fields.u8(0) <= 1 else { throw invalid("a truth value is neither 0 nor 1", found: "\(fields.u8(0))") }
+      guard fields.u8(0) <= 1 else {
+        throw invalid("a truth value is neither 0 nor 1", found: "\(fields.u8(0))")
+      }
       return .bool(fields.u8(0) == 1)
     case .u16: return .u16(fields.u16(0))
     case .i16: return .i16(Int16(bitPattern: fields.u16(0)))

@@ -153,7 +153,8 @@ public final class GGUFFile: Sendable {
     }
     guard cursor.size <= max(end, start + position) else {
       throw FormatError(
-        .ggufInvalid, offset: end, field: "bytes after the last tensor", expected: "\(start + position) bytes",
+        .ggufInvalid, offset: end, field: "bytes after the last tensor",
+        expected: "\(start + position) bytes",
         found: "\(cursor.size)")
     }
     return tensors
