@@ -47,8 +47,8 @@ uint64_t lmoe_sum_words(const void *bytes, size_t length);
 
 // MARK: Measures (measure.c)
 
-/// The float types that are measured.
-enum { LMOE_F64, LMOE_F32, LMOE_F16, LMOE_BF16 };
+/// The float types that are measured. Below zero, so that they are none of the schemes of blocks.
+enum { LMOE_F64 = -4, LMOE_F32, LMOE_F16, LMOE_BF16 };
 
 /// The sum of the squares of `count` values; `is_finite` becomes 0 if one is an infinity or a NaN, else 1.
 double lmoe_sum_squares(const void *values, size_t count, int kind, int *is_finite);
@@ -63,6 +63,27 @@ void lmoe_transpose(const float *matrix, size_t rows, size_t columns, float *out
 /// The same for any elements of four bytes, and of two.
 void lmoe_transpose_32(const void *matrix, size_t rows, size_t columns, void *out);
 void lmoe_transpose_16(const void *matrix, size_t rows, size_t columns, void *out);
+
+// MARK: Quantized blocks (blocks_decode.c)
+
+/// Schemes of quantized blocks, by their numbers in the registry.
+enum {
+  LMOE_Q4_0 = 2,
+  LMOE_Q8_0 = 8,
+  LMOE_Q4_K = 12,
+  LMOE_Q6_K = 14,
+  LMOE_NF4 = 256,
+  LMOE_I8_ROW = 257,
+  LMOE_I4_GROUP = 258
+};
+/// Bytes of a block of NF4, which has 16,384 elements.
+enum { LMOE_NF4_BYTES = 8456 };
+
+/// Bytes of a block of so many elements; 0 if the scheme is unknown, or has no blocks of that length.
+size_t lmoe_block_bytes(int scheme, size_t block_elements);
+/// Decodes `count` elements from element `first` of a tensor on. Elements are numbered in row-major order:
+/// element j of row i of a matrix is i * columns + j, with every scheme.
+void lmoe_dequantize(int scheme, size_t block_elements, const void *blocks, size_t first, size_t count, float *out);
 
 // MARK: Products (gemm.c)
 

@@ -34,7 +34,7 @@ final class WeightStore: Sendable {
   static func load(
     _ entries: [Entry], of bank: BankEntry, in bundle: Bundle, on pool: WorkerPool
   ) throws -> WeightStore {
-    for entry in entries where FloatValues(entry.type.dtype) == nil {
+    for entry in entries where FloatValues(entry.type) == nil {
       throw RuntimeError(
         .unsupportedType, path: bundle.path, name: bank.name + "/" + entry.name, found: entry.type.dtypeName)
     }
@@ -77,7 +77,7 @@ final class WeightStore: Sendable {
     }
     var weights: [ByteKey: Weight] = [:]
     for (index, tensor) in base.tensors.enumerated() {
-      guard FloatValues(tensor.entry.type.dtype) != nil else {
+      guard FloatValues(tensor.entry.type) != nil else {
         throw RuntimeError(
           .unsupportedType, path: base.path, name: tensor.entry.name, found: tensor.entry.type.dtypeName)
       }
@@ -89,13 +89,13 @@ final class WeightStore: Sendable {
     return WeightStore(weights, isMapped: false)
   }
 
-  /// Takes decoded bytes; float64, which nobody computes with, becomes float32.
+  /// Takes decoded bytes; what the kernels do not read, float64 and quantized blocks, becomes float32.
   private static func weight(_ type: TensorType, _ buffer: RawBuffer) -> Weight? {
     guard let start = unsafe buffer.bytes.baseAddress else { return nil }
     if let kind = Weight.Kind(type.dtype) {
       return unsafe Weight(start, kind: kind, rows: type.rows, columns: type.columns, owner: buffer)
     }
-    guard let values = FloatValues(type.dtype) else { return nil }
+    guard let values = FloatValues(type) else { return nil }
     return Weight.made(rows: type.rows, columns: type.columns) { rows in
       unsafe values.convert(
         UnsafeRawBufferPointer(rebasing: buffer.bytes[..<type.rawBytes]),
