@@ -12,13 +12,20 @@ struct Export: ParsableCommand {
       back byte for byte. lmoe writes another bundle, with all experts or those named, and the gates, less what \
       they say of experts left behind. Weights go over as they are stored; history stays behind.
 
+      gguf writes the base as one file for llama.cpp, with its tokenizer and chat template, and gguf-lora an \
+      expert as an adapter for it; what llama.cpp would compute otherwise is refused, or said in a note.
+
       With --no-base the new bundle has the base's names, shapes, hashes, configuration and tokenizer, and not \
       its weights. --base names the checkpoint or bundle that has them, for --to hf, or for --to lmoe to take \
       them in again; every tensor's hash is checked.
       """)
 
   /// What to write.
-  enum Format: String, CaseIterable, ExpressibleByArgument { case hf, peft, lmoe }
+  enum Format: String, CaseIterable, ExpressibleByArgument {
+    case hf, peft, lmoe, gguf
+    case ggufLora = "gguf-lora"
+    case mlx, xlora
+  }
 
   @Argument(help: "The bundle.", completion: .file(extensions: ["lmoe"]))
   var file: String
@@ -26,7 +33,8 @@ struct Export: ParsableCommand {
   @Option(
     name: .long,
     help:
-      "hf: the base as a Hugging Face checkpoint; peft: an expert as a PEFT adapter; lmoe: a bundle.")
+      "hf: the base as a Hugging Face checkpoint; peft, mlx: an expert as an adapter; xlora: experts and a gate; gguf, gguf-lora: base or expert for llama.cpp; lmoe: a bundle."
+  )
   var to: Format
 
   @Option(
@@ -39,6 +47,16 @@ struct Export: ParsableCommand {
     name: .long,
     help: "For --to peft: write the adapter anew from the bundle's table, in the form that PEFT 0.6 reads.")
   var rewrite = false
+
+  @Option(
+    name: .long,
+    help:
+      "For --to gguf: the element type of matrices (default: as-stored); for --to gguf-lora: f32 (default), f16 or bf16."
+  )
+  var type: GGUFElement?
+
+  @Flag(name: .long, help: "For --to gguf: leave the tokenizer out.")
+  var noTokenizer = false
 
   @Flag(name: .long, help: "Leave the base's weights out; its configuration and tokenizer travel along.")
   var noBase = false
@@ -62,7 +80,10 @@ struct Export: ParsableCommand {
     }
     if rewrite && to != .peft { throw ValidationError("--rewrite goes with --to peft.") }
     if noBase && to != .lmoe { throw ValidationError("--no-base goes with --to lmoe.") }
-    if base != nil && to == .peft { throw ValidationError("--base goes with --to hf and --to lmoe.") }
+    if base != nil && ![.hf, .lmoe, .gguf].contains(to) {
+      throw ValidationError("--base goes with --to hf, --to gguf and --to lmoe.")
+    }
+    try validateFormats()
     if base != nil && noBase { throw ValidationError("--base and --no-base cannot be used together.") }
     if output.isEmpty { throw ValidationError("--output needs a path.") }
   }
@@ -73,7 +94,12 @@ struct Export: ParsableCommand {
     if let base, let resolved, resolved.holder === bundle {
       Terminal.complain("Note: the base is in \(file.printable); \(base.printable) is not needed.")
     }
-    if to == .lmoe { return try writeBundle(bundle, resolved) }
+    switch to {
+    case .lmoe: return try writeBundle(bundle, resolved)
+    case .gguf: return try writeGGUF(bundle, resolved)
+    case .ggufLora: return try writeGGUFLoRA(bundle)
+    case .hf, .peft, .mlx, .xlora: break
+    }
     let bank = expert.first.map { "expert/" + $0 } ?? "base"
     let written = try write(bank, of: BundleExport(bundle, base: resolved))
     report.print([
