@@ -102,10 +102,10 @@ import Testing
     let whole = try file.bytes(at: 0, count: Int(try file.size()))
     let dataStart = Int(try #require(try GGUFFile(path: Self.path, in: system).tensors.first).offset)
     func reads(_ bytes: [UInt8]) throws -> Bool {
-      do {
+      do throws(FormatError) {
         _ = try GGUFFile(path: Self.path, in: SimulatedFileSystem(files: [Self.path: bytes]))
         return true
-      } catch let error as FormatError {
+      } catch {
         #expect(error.code == .ggufInvalid && error.description.hasPrefix("model.gguf"))
         return false
       }

@@ -28,7 +28,8 @@ extension BundleWriter {
     var card: JSON = .null
     let bank = try addBank("base", entries: entries, isExternal: !embeds) { contentID in
       card = Cards.base(
-        checkpoint, model, sourceID: contentID, norms: norms.norms, ignoredKeys: ignoredKeys, clock: clock)
+        checkpoint.facts, model.names.model, model.tokenizer, sourceID: contentID, norms: norms.norms,
+        ignoredKeys: ignoredKeys, clock: clock)
       return card
     }
     return try BaseDescription(card: card, manifest: try manifest(of: bank), path: path) { nil }
@@ -92,4 +93,13 @@ public func requireExpertName(_ name: String) throws {
     !name.utf8.contains(where: { forbidden.contains($0) }), name != ".", name != "..",
     name.utf8.first != UInt8(ascii: " "), name.utf8.last != UInt8(ascii: " ")
   else { throw ExpertError(.invalidName, path: "", name: name) }
+}
+
+extension HFCheckpoint {
+  /// What its card says of where it comes from.
+  fileprivate var facts: Cards.BaseFacts {
+    Cards.BaseFacts(
+      architecture: architecture, modelType: modelType, types: tensors.map(\.tensor.type),
+      files: files.map { ($0.name, $0.file.tensors.count) }, leftOut: leftOut, path: path)
+  }
 }

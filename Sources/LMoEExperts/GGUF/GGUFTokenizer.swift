@@ -49,6 +49,7 @@ struct GGUFTokenizer {
       } else if !parts.normalizer.isNull {
         throw refused("llama.cpp has no normalizer \(parts.normalizer["type"]?.string ?? "of that kind")")
       }
+      guard parts.hasByteAlphabet else { throw refused("llama.cpp needs a token for every byte") }
       add("model", .string("gpt2"))
       add("pre", .string(kind.name))
       add("tokens", .strings(texts))
@@ -142,6 +143,18 @@ struct GGUFTokenizer {
         ? "llama.cpp puts a space in front of text after every special token, and of text that begins with one"
         : "llama.cpp puts a space in front of text that begins with one, too")
     return true
+  }
+}
+
+extension TokenizerParts {
+  /// Whether every byte is a token, by the character that stands for it in byte-level vocabularies.
+  fileprivate var hasByteAlphabet: Bool {
+    let singles = Set(
+      vocabulary.compactMap { $0.text.unicodeScalars.count == 1 ? $0.text.unicodeScalars.first : nil })
+    // What can be seen stands for itself, the others for 256 and on.
+    let plain = Array(0x21...0x7E) + Array(0xA1...0xAC) + Array(0xAE...0xFF)
+    let alphabet = plain + (256..<256 + 256 - plain.count)
+    return alphabet.allSatisfy { code in Unicode.Scalar(UInt32(code)).map { singles.contains($0) } ?? false }
   }
 }
 

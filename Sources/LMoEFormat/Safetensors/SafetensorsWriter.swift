@@ -50,9 +50,7 @@ public enum SafetensorsWriter {
     _ path: String, tensors: [NewEntry], metadata: [(key: String, value: String)] = [],
     in system: any FileSystem = PosixFileSystem()
   ) throws(FormatError) {
-    let sorted = tensors.sorted {
-      (-$0.type.unitBytes, ByteKey($0.name)) < (-$1.type.unitBytes, ByteKey($1.name))
-    }
+    let sorted = self.sorted(tensors)
     let head = try self.head(of: sorted, metadata: metadata)
     try writeAtomically(path, in: system, failure: { FormatError($0) }) { (file) throws(FormatError) in
       try io { () throws(FileError) in try file.write(head, at: 0) }
@@ -71,6 +69,19 @@ public enum SafetensorsWriter {
         }
       }
     }
+  }
+
+  /// The head that `write` puts before tensors: length word and JSON text.
+  ///
+  /// - Throws: `too-large` or `invalid-name`, as `write` does.
+  public static func head(
+    for tensors: [NewEntry], metadata: [(key: String, value: String)] = []
+  ) throws(FormatError) -> [UInt8] {
+    try head(of: sorted(tensors), metadata: metadata)
+  }
+
+  private static func sorted(_ tensors: [NewEntry]) -> [NewEntry] {
+    tensors.sorted { (-$0.type.unitBytes, ByteKey($0.name)) < (-$1.type.unitBytes, ByteKey($1.name)) }
   }
 
   /// Length word and JSON text for tensors in the given order, padded to 64 bytes.

@@ -6,16 +6,22 @@ import LMoEFormat
 /// The command `lmoe-tool import`.
 struct Import: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Make a bundle of a Hugging Face checkpoint and PEFT adapters.",
+    abstract: "Make a bundle of a base model and LoRA adapters.",
     discussion: """
       The checkpoint may be one safetensors file or shards with their index. Configuration, tokenizer and \
       all other small files are kept verbatim; "export" gives every file back byte for byte.
+
+      The base may be a GGUF file too: its tensors are kept in the types they have there, under the names and in \
+      the order that a checkpoint has, and configuration and tokenizer are made from its keys.
       """)
 
   /// What gate a fresh bundle gets.
   enum GateChoice: String, CaseIterable, ExpressibleByArgument { case uniform, none }
 
-  @Option(name: .long, help: "The directory of the base model.", completion: .directory)
+  @Option(
+    name: .long,
+    help: ArgumentHelp("The directory of the base model, or its GGUF file.", valueName: "dir|file"),
+    completion: .file())
   var base: String
 
   @Option(
@@ -53,11 +59,7 @@ struct Import: ParsableCommand {
   func run() throws {
     let system = PosixFileSystem()
     try requireFree(output, in: system)
-    let checkpoint = try HFCheckpoint(path: base, in: system)
-    noteLeftOut(base, checkpoint.leftOut)
-    let model = try checkpoint.resolved(ignoring: Set(ignoreKey))
-    noteUnknownKeys(base, "config.json", model.unknownKeys)
-    note(base, model.notes)
+    let source = try BaseSource(base, ignoring: ignoreKey, in: system)
     var adapters: [(name: String, adapter: PEFTAdapter)] = []
     for (index, item) in expert.enumerated() {
       try requireExpertName(item.name)
@@ -70,16 +72,16 @@ struct Import: ParsableCommand {
       adapters.append((item.name, adapter))
     }
     // What does not fit is refused before the base is encoded, which may take hours.
-    for item in adapters { try item.adapter.check(on: model.base) }
+    for item in adapters { try item.adapter.check(on: source.base) }
     let total =
-      checkpoint.tensors.reduce(UInt64(0)) { $0 + UInt64($1.tensor.type.rawBytes) }
+      source.rawBytes
       + adapters.flatMap(\.adapter.file.tensors).reduce(UInt64(0)) { $0 + UInt64($1.type.rawBytes) }
     let progress = ProgressBar("import", total: total)
     let writer = try BundleWriter(
       creating: output, options: WriteOptions.defaults.writerOptions(codec: codec, progress: progress),
       in: system)
     do {
-      let description = try writer.addBase(checkpoint, model, embeds: !noEmbedBase, ignoredKeys: ignoreKey)
+      let description = try source.add(to: writer, embeds: !noEmbedBase, ignoredKeys: ignoreKey)
       for (name, adapter) in adapters {
         note(adapter.path, try writer.addExpert(adapter, named: name, on: description).notes)
       }
