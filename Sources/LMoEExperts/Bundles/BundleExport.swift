@@ -3,9 +3,9 @@ public import LMoEFormat
 
 /// Writes a bank out as the directory it came from, byte for byte.
 public struct BundleExport: Sendable {
-  private let bundle: Bundle
+  let bundle: Bundle
   private let base: ResolvedBase?
-  private let system: any FileSystem
+  let system: any FileSystem
   private let pool: WorkerPool
 
   /// Exports from `bundle`, the weights of an external base from `base`.
@@ -37,28 +37,47 @@ public struct BundleExport: Sendable {
   @discardableResult public func writeAdapter(
     _ name: String, to path: String
   ) throws -> (files: [String], notes: [String]) {
-    let bank = try bundle.bank("expert/" + name)
-    let manifest = try bundle.manifest(of: bank)
-    let writer = try PEFTWriter(card: try bundle.card(of: bank), path: bundle.path, expert: name)
-    let layers = try? bundle.baseDescription().model.layerCount
-    let configuration = try writer.configuration(layers: layers)
+    let writer = try adapterWriter(name)
     let files = try making(path) { made, directory in
-      try writeAtomically(
-        try made.place(PEFTAdapter.configurationName, in: directory, of: bundle.path), in: system,
-        failure: { $0 }
-      ) { (file) throws(FileError) in try file.write(Array(configuration.utf8), at: 0) }
-      try SafetensorsWriter.write(
-        try made.place(PEFTAdapter.weights, in: directory, of: bundle.path),
-        tensors: manifest.tensors.filter { writer.isWritten($0.name) }.map {
-          NewEntry(tensor: $0.name, type: $0.type, source: bundle.source(of: $0))
-        }, metadata: [("format", "pt")], in: system)
-      return try [PEFTAdapter.configurationName, PEFTAdapter.weights]
-        + writeFiles(of: bank, manifest, directory, &made)
+      try writeAdapter(name, writer, to: directory, &made)
     }
     let notes =
       writer.usesPatterns
       ? ["its modules differ in rank or scaling, which PEFT reads and vLLM passes over"] : []
     return (files, notes)
+  }
+
+  /// What makes the configuration of the expert `name`.
+  func adapterWriter(_ name: String) throws -> PEFTWriter {
+    let card = try bundle.card(of: try bundle.bank("expert/" + name))
+    return try PEFTWriter(card: card, path: bundle.path, expert: name)
+  }
+
+  /// Writes an expert into a directory that is being made.
+  func writeAdapter(
+    _ name: String, _ writer: PEFTWriter, to directory: String, _ made: inout MadeFiles
+  ) throws -> [String] {
+    let bank = try bundle.bank("expert/" + name)
+    let manifest = try bundle.manifest(of: bank)
+    let layers = try? bundle.baseDescription().model.layerCount
+    let configuration = try writer.configuration(layers: layers)
+    try write(Array(configuration.utf8), PEFTAdapter.configurationName, in: directory, &made)
+    try SafetensorsWriter.write(
+      try made.place(PEFTAdapter.weights, in: directory, of: bundle.path),
+      tensors: manifest.tensors.filter { writer.isWritten($0.name) }.map {
+        NewEntry(tensor: $0.name, type: $0.type, source: bundle.source(of: $0))
+      }, metadata: [("format", "pt")], in: system)
+    return try [PEFTAdapter.configurationName, PEFTAdapter.weights]
+      + writeFiles(of: bank, manifest, directory, &made)
+  }
+
+  /// Writes a small file into a directory that is being made.
+  func write(
+    _ bytes: [UInt8], _ name: String, in directory: String, _ made: inout MadeFiles
+  ) throws {
+    try writeAtomically(
+      try made.place(name, in: directory, of: bundle.path), in: system, failure: { $0 }
+    ) { (file) throws(FileError) in try file.write(bytes, at: 0) }
   }
 
   /// Whether the expert has the files it came from, so that they can be written again.
@@ -89,7 +108,7 @@ public struct BundleExport: Sendable {
   }
 
   /// Makes a directory under a temporary name, has `body` fill it, and gives it its name.
-  private func making(
+  func making(
     _ path: String, _ body: (inout MadeFiles, String) throws -> [String]
   ) throws -> [String] {
     if system.kind(path) != nil { throw ExpertError(.outputExists, path: path) }

@@ -71,6 +71,23 @@ public enum SafetensorsWriter {
     }
   }
 
+  /// The bytes of a file with a head of our own, in memory.
+  ///
+  /// - Throws: what `write` does.
+  public static func bytes(
+    of tensors: [NewEntry], metadata: [(key: String, value: String)] = []
+  ) throws(FormatError) -> [UInt8] {
+    let sorted = self.sorted(tensors)
+    var bytes = try head(of: sorted, metadata: metadata)
+    for tensor in sorted {
+      let buffer = RawBuffer(count: tensor.type.rawBytes)
+      let part = unsafe buffer.prefix(tensor.type.rawBytes)
+      try unsafe tensor.source.read(into: part, at: 0)
+      unsafe bytes.append(contentsOf: part)
+    }
+    return bytes
+  }
+
   /// The head that `write` puts before tensors: length word and JSON text.
   ///
   /// - Throws: `too-large` or `invalid-name`, as `write` does.

@@ -4,6 +4,7 @@ public import LMoEExperts
 import LMoEFormat
 
 extension GGUFElement: ExpressibleByArgument {}
+extension BundleExport.XLoRALayout: ExpressibleByArgument {}
 
 extension Export {
   /// What the formats of other tools ask of the options.
@@ -20,6 +21,8 @@ extension Export {
     if to == .ggufLora, let type, type.loraType == nil {
       throw ValidationError("--type is f32, f16 or bf16 for --to gguf-lora.")
     }
+    if gate != nil && to != .xlora { throw ValidationError("--gate goes with --to xlora.") }
+    if layout != nil && to != .xlora { throw ValidationError("--layout goes with --to xlora.") }
     if noTokenizer && to != .gguf { throw ValidationError("--no-tokenizer goes with --to gguf.") }
   }
 
@@ -42,6 +45,31 @@ extension Export {
     let name = expert.first ?? ""
     try GGUFExport.writeExpert(name, of: bundle, to: output, as: type?.loraType ?? .f32)
     try printFile("expert/" + name)
+  }
+
+  /// Writes an expert as an adapter of mlx-lm.
+  func writeMLX(_ bundle: Bundle) throws {
+    let name = expert.first ?? ""
+    printFiles("expert/" + name, try BundleExport(bundle).writeMLX(name, to: output))
+  }
+
+  /// Writes experts and a gate as an X-LoRA model.
+  func writeXLoRA(_ bundle: Bundle) throws {
+    let files = try BundleExport(bundle).writeXLoRA(
+      expert, gate: gate, layout: layout ?? .original, to: output)
+    if layout == .peft {
+      note(output, ["PEFT looks for the adapters at the paths in adapter_config.json, as seen from here"])
+    }
+    printFiles(expert.count == 1 ? "expert/" + expert[0] : "experts and a gate", files)
+  }
+
+  /// Says what was written into a directory.
+  func printFiles(_ bank: String, _ files: [String]) {
+    report.print([
+      "schema": 1, "path": .string(output), "bank": .string(bank), "files": .array(files.map(JSON.string)),
+    ]) {
+      Terminal.print("\(output.printable): \(bank.printable), \(files.count) files")
+    }
   }
 
   private func printFile(_ bank: String) throws {

@@ -13,7 +13,8 @@ struct Export: ParsableCommand {
       they say of experts left behind. Weights go over as they are stored; history stays behind.
 
       gguf writes the base as one file for llama.cpp, with its tokenizer and chat template, and gguf-lora an \
-      expert as an adapter for it; what llama.cpp would compute otherwise is refused, or said in a note.
+      expert as an adapter for it; what llama.cpp would compute otherwise is refused, or said in a note. mlx \
+      writes an expert as an adapter of mlx-lm; xlora the experts and a constant gate as an X-LoRA model.
 
       With --no-base the new bundle has the base's names, shapes, hashes, configuration and tokenizer, and not \
       its weights. --base names the checkpoint or bundle that has them, for --to hf, or for --to lmoe to take \
@@ -58,6 +59,12 @@ struct Export: ParsableCommand {
   @Flag(name: .long, help: "For --to gguf: leave the tokenizer out.")
   var noTokenizer = false
 
+  @Option(name: .long, help: "For --to xlora: the gate to write, a constant one.")
+  var gate: String?
+
+  @Option(name: .long, help: "For --to xlora: that of the original package (the default), or PEFT's.")
+  var layout: BundleExport.XLoRALayout?
+
   @Flag(name: .long, help: "Leave the base's weights out; its configuration and tokenizer travel along.")
   var noBase = false
 
@@ -98,16 +105,13 @@ struct Export: ParsableCommand {
     case .lmoe: return try writeBundle(bundle, resolved)
     case .gguf: return try writeGGUF(bundle, resolved)
     case .ggufLora: return try writeGGUFLoRA(bundle)
-    case .hf, .peft, .mlx, .xlora: break
+    case .mlx: return try writeMLX(bundle)
+    case .xlora: return try writeXLoRA(bundle)
+    case .hf, .peft: break
     }
     let bank = expert.first.map { "expert/" + $0 } ?? "base"
     let written = try write(bank, of: BundleExport(bundle, base: resolved))
-    report.print([
-      "schema": 1, "path": .string(output), "bank": .string(bank),
-      "files": .array(written.map(JSON.string)),
-    ]) {
-      Terminal.print("\(output.printable): \(bank.printable), \(written.count) files")
-    }
+    printFiles(bank, written)
   }
 
   private func write(_ bank: String, of export: BundleExport) throws -> [String] {

@@ -25,9 +25,17 @@ struct Import: ParsableCommand {
   var base: String
 
   @Option(
-    name: .long, help: ArgumentHelp("A PEFT adapter to add as an expert.", valueName: "name=dir"),
+    name: .long,
+    help: ArgumentHelp("An adapter to add as an expert: of PEFT, mlx-lm or GGUF.", valueName: "name=dir"),
     completion: .directory)
   var expert: [ExpertArgument] = []
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "An X-LoRA model: its adapters are added under their names, its classifier is not.", valueName: "dir"),
+    completion: .directory)
+  var xlora: String?
 
   @Option(name: .shortAndLong, help: "The bundle to make.", completion: .file(extensions: ["lmoe"]))
   var output: String
@@ -61,12 +69,13 @@ struct Import: ParsableCommand {
     try requireFree(output, in: system)
     let source = try BaseSource(base, ignoring: ignoreKey, in: system)
     var adapters: [(name: String, adapter: PEFTAdapter)] = []
+    let expert = try self.expert + xloraExperts(in: system)
     for (index, item) in expert.enumerated() {
       try requireExpertName(item.name)
       if expert[..<index].contains(where: { $0.name.hasSameBytes(as: item.name) }) {
         throw FormatError(.bankExists, path: output, bank: "expert/" + item.name)
       }
-      let adapter = try PEFTAdapter(path: item.directory, in: system)
+      let adapter = try PEFTAdapter(opening: item.directory, on: { source.base.model }, in: system)
       noteLeftOut(item.directory, adapter.leftOut)
       noteUnknownKeys(item.directory, "adapter_config.json", adapter.unknownKeys)
       adapters.append((item.name, adapter))
@@ -107,6 +116,17 @@ struct Import: ParsableCommand {
         "\(output.printable): \(formatted(bytes: bundle.fileBytes)) of \(formatted(bytes: total)) (\(share) %), "
           + "base and \(adapters.count) expert\(adapters.count == 1 ? "" : "s")")
     }
+  }
+
+  /// The adapters of the X-LoRA model, by their names there.
+  private func xloraExperts(in system: PosixFileSystem) throws -> [ExpertArgument] {
+    guard let xlora else { return [] }
+    guard let model = try XLoRADirectory(xlora, in: system) else {
+      throw ExpertError(
+        .noConfiguration, path: xlora, expected: "xlora_config.json, nor an adapter_config.json of that kind")
+    }
+    note(xlora, [model.leftOut])
+    return model.adapters.map { ExpertArgument(name: $0.name, directory: $0.path) }
   }
 
   private func requireFree(_ path: String, in system: PosixFileSystem) throws {
