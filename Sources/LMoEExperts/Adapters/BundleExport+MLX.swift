@@ -11,7 +11,7 @@ extension BundleExport {
   /// - Throws: `ExpertError` with `not-exportable` for what mlx-lm cannot say, `FormatError`; nothing is left at
   ///   `path` then.
   public func writeMLX(_ name: String, to path: String) throws -> [String] {
-    let factors = try StoredFactors(name, of: bundle)
+    let factors = try AdapterFactors(name, of: bundle)
     try factors.requirePlain(for: "an adapter of mlx-lm", allowsDoRA: true)
     let isDoRA = factors.modules.contains(where: \.numbers.isDoRA)
     guard !isDoRA || factors.modules.allSatisfy(\.numbers.isDoRA) else {
@@ -66,7 +66,7 @@ extension BundleExport {
   }
 }
 
-extension StoredFactors {
+extension AdapterFactors {
   /// A factor with rows and columns exchanged, filled up with zeros to so many of them, in memory.
   fileprivate func transposed(
     _ factor: Factor, named name: String, rows: Int? = nil, columns: Int? = nil, times scale: Double

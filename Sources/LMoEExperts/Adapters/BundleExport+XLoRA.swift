@@ -32,7 +32,7 @@ extension BundleExport {
     let names = experts.isEmpty ? bundle.banks(ofKind: "expert").map(\.shortName) : experts
     guard !names.isEmpty else { throw ExpertError(.noExperts, path: bundle.path) }
     for name in names {
-      try StoredFactors(name, of: bundle).requirePlain(for: "an X-LoRA model")
+      try AdapterFactors(name, of: bundle).requirePlain(for: "an X-LoRA model")
     }
     let stored = try gate.map { try bundle.gate(named: $0) } ?? bundle.defaultGate()
     let weights = try XLoRAWeights(stored, of: names, in: bundle)
@@ -110,7 +110,7 @@ struct XLoRAWeights {
     }
     if gate.normaliser.k != nil { throw refused("its top-k is not exported; make a constant gate without") }
     let places = try names.map { name in
-      Set(try StoredFactors(name, of: bundle).modules.map { ByteKey($0.name) })
+      Set(try AdapterFactors(name, of: bundle).modules.map { ByteKey($0.name) })
     }
     if gate.normaliser == .softmax, Set(places).count > 1 {
       throw refused(

@@ -17,7 +17,7 @@ extension GGUFExport {
     in system: any FileSystem = PosixFileSystem()
   ) throws {
     if system.kind(path) != nil { throw ExpertError(.outputExists, path: path) }
-    let factors = try StoredFactors(name, of: bundle)
+    let factors = try AdapterFactors(name, of: bundle)
     try factors.requirePlain(for: "a GGUF adapter")
     let model = try bundle.baseDescription().model
     var tensors: [NewEntry] = []

@@ -2,7 +2,7 @@ import LMoECore
 import LMoEFormat
 
 /// The low-rank factors of an expert in a bundle, for writing them in other formats.
-struct StoredFactors {
+struct AdapterFactors {
   /// A module, and where its factors are.
   struct Module {
     let name: String
