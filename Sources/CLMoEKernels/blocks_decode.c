@@ -107,6 +107,31 @@ KERNEL static void decode_i8_row(const uint8_t *blocks, size_t width, size_t fir
   }
 }
 
+KERNEL lmoe_difference lmoe_compare(const float *values, const float *others, size_t count) {
+  enum { LANES = 16 };
+  double differences[LANES] = {0}, squares[LANES] = {0};
+  float largest[LANES] = {0};
+  for (size_t i = 0; i < count; i += LANES) {
+    const size_t n = count - i < LANES ? count - i : LANES;
+    float from[LANES] = {0}, to[LANES] = {0};
+    memcpy(from, values + i, n * sizeof *from);
+    memcpy(to, others + i, n * sizeof *to);
+    for (int k = 0; k < LANES; k++) {
+      const float difference = from[k] - to[k], size = difference < 0 ? -difference : difference;
+      largest[k] = size > largest[k] ? size : largest[k];
+      differences[k] += (double)difference * (double)difference;
+      squares[k] += (double)from[k] * (double)from[k];
+    }
+  }
+  lmoe_difference result = {0, 0, 0};
+  for (int k = 0; k < LANES; k++) {
+    result.largest = largest[k] > result.largest ? largest[k] : result.largest;
+    result.differences += differences[k];
+    result.squares += squares[k];
+  }
+  return result;
+}
+
 static void decode_runs(int scheme, size_t run, const uint8_t *blocks, size_t first, size_t runs, float *out) {
   switch (scheme) {
   case LMOE_Q4_0: decode_q4_0(blocks, first, runs, out); break;

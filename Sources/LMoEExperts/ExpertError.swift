@@ -67,6 +67,12 @@ public struct ExpertError: Error, Hashable, Sendable {
     case changedMeanwhile = "changed-meanwhile"
     case invalidTraining = "invalid-training"
     case noSuchTarget = "no-such-target"
+    // Quantizing.
+    case notQuantizable = "not-quantizable"
+    case quantizedAlready = "quantized-already"
+    case weightsElsewhere = "weights-elsewhere"
+    case nothingToQuantize = "nothing-to-quantize"
+    case quantizedExport = "quantized-export"
   }
 
   /// The kind of error.

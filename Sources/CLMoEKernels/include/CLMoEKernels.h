@@ -64,7 +64,7 @@ void lmoe_transpose(const float *matrix, size_t rows, size_t columns, float *out
 void lmoe_transpose_32(const void *matrix, size_t rows, size_t columns, void *out);
 void lmoe_transpose_16(const void *matrix, size_t rows, size_t columns, void *out);
 
-// MARK: Quantized blocks (blocks_decode.c)
+// MARK: Quantized blocks (blocks_decode.c, blocks_quantize.c)
 
 /// Schemes of quantized blocks, by their numbers in the registry.
 enum {
@@ -84,6 +84,26 @@ size_t lmoe_block_bytes(int scheme, size_t block_elements);
 /// Decodes `count` elements from element `first` of a tensor on. Elements are numbered in row-major order:
 /// element j of row i of a matrix is i * columns + j, with every scheme.
 void lmoe_dequantize(int scheme, size_t block_elements, const void *blocks, size_t first, size_t count, float *out);
+
+/// Quantizes `count` finite values, whole blocks of any scheme but NF4, and returns `count`; or the first element
+/// of the first block whose scale is too large for its type. Q8_0, Q4_0, Q4_K and Q6_K are ggml's bytes.
+/// `importance` may be NULL: else each error of I4_GROUP, squared, counts as much as the number there.
+size_t lmoe_quantize(int scheme, size_t block_elements, const float *values, const float *importance, size_t count,
+                     void *blocks);
+/// The largest sizes of the runs of 64 of `count` values, the last run perhaps a shorter one.
+void lmoe_nf4_absmax(const float *values, size_t count, float *absmax);
+/// The offset of a tensor of NF4: the mean of the largest sizes of all its runs.
+float lmoe_nf4_offset(const float *absmax, size_t count);
+/// Makes a block of NF4, bitsandbytes' bytes. Only the last block of a tensor has fewer than 16,384 values.
+void lmoe_quantize_nf4(const float *values, size_t count, float offset, void *block);
+
+/// How far numbers are from others.
+typedef struct {
+  double largest;
+  /// Sums of squares: of the differences, and of the numbers.
+  double differences, squares;
+} lmoe_difference;
+lmoe_difference lmoe_compare(const float *values, const float *others, size_t count);
 
 // MARK: Products (gemm.c)
 

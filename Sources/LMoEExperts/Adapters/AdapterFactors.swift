@@ -100,7 +100,7 @@ struct AdapterFactors {
       source = bundle.source(of: factor.entry)
     } else {
       let stored = bundle.source(of: factor.entry)
-      guard let cast = CastSource(stored, factor.entry.type, as: dtype, times: scale) else {
+      guard let cast = ScaledSource(stored, factor.entry.type, times: scale, as: dtype) else {
         throw refused(
           "the tensor \(factor.entry.name) is \(factor.entry.type.dtypeName), which are no numbers")
       }
@@ -116,19 +116,11 @@ struct AdapterFactors {
   ) throws -> any ByteSource {
     let values = try bundle.floats(of: [BankedEntry(bank: bank.name, entry: factor.entry)])[0]
     let (rows, columns) = (factor.entry.type.shape[0], factor.entry.type.shape[1])
-    var bytes: [UInt8] = []
-    bytes.reserveCapacity(4 * values.count)
-    for column in 0..<columns {
-      for row in 0..<rows {
-        let bits = values[row * columns + column].bitPattern
-        for shift in [0, 8, 16, 24] as [UInt32] { bytes.append(UInt8(truncatingIfNeeded: bits >> shift)) }
-      }
+    let floats = LMoEExperts.transposed(values, rows: rows, columns: columns)
+    let entry = try GGUFExport.vector(factor.entry.name, floats)
+    guard let cast = ScaledSource(entry.source, entry.type, times: scale, as: dtype) else {
+      throw refused("the tensor \(factor.entry.name) cannot be written as \(dtype.name)")
     }
-    let source = MemorySource(bytes)
-    if dtype == .f32, scale == 1 { return source }
-    guard let type = TensorType(dtype: .f32, shape: [UInt64(columns), UInt64(rows)]),
-      let cast = CastSource(source, type, as: dtype, times: scale)
-    else { throw refused("the tensor \(factor.entry.name) cannot be written as \(dtype.name)") }
     return cast
   }
 }

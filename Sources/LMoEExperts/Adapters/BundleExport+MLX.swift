@@ -85,12 +85,12 @@ extension AdapterFactors {
         floats[row * inner + column] = scale == 1 ? value : Float(scale * Double(value))
       }
     }
-    guard let store = FloatStore(stored),
+    guard let cast = FloatCast(stored),
       let type = TensorType(dtype: stored, shape: [UInt64(outer), UInt64(inner)])
     else { throw refused("the tensor \(factor.entry.name) is too large") }
     var bytes = [UInt8](repeating: 0, count: type.rawBytes)
     unsafe floats.withUnsafeBufferPointer { floats in
-      unsafe bytes.withUnsafeMutableBytes { unsafe store.store(floats, to: $0) }
+      unsafe bytes.withUnsafeMutableBytes { unsafe cast.write(floats, to: $0) }
     }
     return NewEntry(tensor: name, type: type, source: MemorySource(bytes))
   }

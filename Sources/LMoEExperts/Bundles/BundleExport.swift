@@ -7,6 +7,8 @@ public struct BundleExport: Sendable {
   private let base: ResolvedBase?
   let system: any FileSystem
   private let pool: WorkerPool
+  /// What to write in place of quantized tensors; nil to refuse them.
+  public var dequantization: Dequantization?
 
   /// Exports from `bundle`, the weights of an external base from `base`.
   public init(
@@ -59,14 +61,14 @@ public struct BundleExport: Sendable {
   ) throws -> [String] {
     let bank = try bundle.bank("expert/" + name)
     let manifest = try bundle.manifest(of: bank)
+    try requireFloats(bank, manifest)
     let layers = try? bundle.baseDescription().model.layerCount
     let configuration = try writer.configuration(layers: layers)
     try write(Array(configuration.utf8), PEFTAdapter.configurationName, in: directory, &made)
     try SafetensorsWriter.write(
       try made.place(PEFTAdapter.weights, in: directory, of: bundle.path),
-      tensors: manifest.tensors.filter { writer.isWritten($0.name) }.map {
-        NewEntry(tensor: $0.name, type: $0.type, source: bundle.source(of: $0))
-      }, metadata: [("format", "pt")], in: system)
+      tensors: try manifest.tensors.compactMap { try adapterEntry($0, writer) },
+      metadata: [("format", "pt")], in: system)
     return try [PEFTAdapter.configurationName, PEFTAdapter.weights]
       + writeFiles(of: bank, manifest, directory, &made)
   }
@@ -134,6 +136,7 @@ public struct BundleExport: Sendable {
     _ bank: BankEntry, _ directory: String, _ made: inout MadeFiles
   ) throws -> [String] {
     let manifest = try bundle.manifest(of: bank)
+    try requireFloats(bank, manifest)
     var written: [String] = []
     var unplaced = Set(manifest.tensors.map { ByteKey($0.name) })
     for document in manifest.documents {
@@ -144,7 +147,10 @@ public struct BundleExport: Sendable {
       switch kind {
       case "files":
         let target = try made.place(relative, in: directory, of: bundle.path)
-        let bytes = try bundle.bytes(of: document, in: bank, on: pool)
+        var bytes = try bundle.bytes(of: document, in: bank, on: pool)
+        if let dequantization, bank.kind == "base" {
+          bytes = dequantized(relative, bytes, manifest, dequantization)
+        }
         try writeAtomically(target, in: system, failure: { $0 }) { (file) throws(FileError) in
           try file.write(bytes, at: 0)
         }
@@ -183,6 +189,9 @@ public struct BundleExport: Sendable {
   ) throws {
     // The head was checked when it came in; its data length is what its tensors say.
     let header = try SafetensorsHeader(head: head)
+    if let dequantization, !bank.isExternal {
+      return try writeFloats(target, header, names, manifest, dequantization, &unplaced)
+    }
     var tensors: [(entry: BankedEntry, offset: UInt64)] = []
     for tensor in header.tensors {
       let name = names[ByteKey(tensor.name)] ?? tensor.name

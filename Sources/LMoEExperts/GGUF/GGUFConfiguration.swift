@@ -133,7 +133,7 @@ struct GGUFConfiguration {
         .weightShape, path: file.path, name: tensor.name, expected: "a vector of F32",
         found: "\(tensor.type.shape)")
     }
-    let values = try file.source(of: tensor).floats(count: tensor.type.elementCount)
+    let values = try file.source(of: tensor).floats(tensor.type)
     if values.allSatisfy({ $0 == 1 }) { return nil }
     let lengths = [original] + (5...24).map { 1 << $0 }
     let found = lengths.lazy.compactMap {
@@ -148,17 +148,5 @@ struct GGUFConfiguration {
       ("rope_type", "llama3"), ("factor", .double(factor)), ("low_freq_factor", .double(low)),
       ("high_freq_factor", .double(high)), ("original_max_position_embeddings", .integer(length)),
     ]
-  }
-}
-
-extension ByteSource {
-  /// The first `count` float32 values.
-  func floats(count: Int) throws(FormatError) -> [Float] {
-    let buffer = RawBuffer(count: 4 * count)
-    try unsafe read(into: buffer.prefix(4 * count), at: 0)
-    return (0..<count).map {
-      unsafe Float(
-        bitPattern: buffer.bytes.loadUnaligned(fromByteOffset: 4 * $0, as: UInt32.self).littleEndian)
-    }
   }
 }

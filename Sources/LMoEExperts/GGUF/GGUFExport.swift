@@ -34,13 +34,14 @@ public struct GGUFExport: Sendable {
     let model = description.model
     var (keys, frequencies, notes) = try model.ggufMetadata(path: bundle.path)
     if base.holder == nil { try base.verify(on: pool) }
+    guard let work = QuantizationWork(path: bundle.path) else { return [] }
     var tensors: [NewEntry] = []
     if let frequencies {
       tensors.append(try Self.vector("rope_freqs.weight", frequencies))
     }
     var kept: [String] = []
     for expected in model.tensors {
-      tensors.append(try tensor(expected, description.names, element, &kept))
+      tensors.append(try tensor(expected, description.names, element, work, &kept))
     }
     if !kept.isEmpty {
       notes.append(
@@ -56,8 +57,11 @@ public struct GGUFExport: Sendable {
     } else {
       keys.append(("tokenizer.ggml.model", .string("none")))
     }
-    try GGUFWriter.write(
-      path, metadata: head + keys, tensors: tensors, on: pool, in: system, progress: progress)
+    let metadata = head + keys
+    try work.explaining {
+      try GGUFWriter.write(
+        path, metadata: metadata, tensors: tensors, on: pool, in: system, progress: progress)
+    }
     return notes
   }
 
@@ -95,7 +99,8 @@ public struct GGUFExport: Sendable {
 
   /// A tensor of the model under GGUF's name, its rows in GGUF's order.
   private func tensor(
-    _ expected: TensorNames.Expected, _ names: TensorNames, _ element: GGUFElement, _ kept: inout [String]
+    _ expected: TensorNames.Expected, _ names: TensorNames, _ element: GGUFElement, _ work: QuantizationWork,
+    _ kept: inout [String]
   ) throws -> NewEntry {
     guard let name = GGUFNames.gguf(tensor: expected.name), let stored = names.stored(expected.name),
       let index = base.index(of: stored)
@@ -120,7 +125,7 @@ public struct GGUFExport: Sendable {
         kept.append(expected.name)
         target = .f16
       } else {
-        return try quantized(name, source, type, geometry)
+        return try quantized(name, source, type, geometry, work)
       }
     }
     guard let dtype = target.dtype, type.dtype != dtype else {
@@ -143,11 +148,17 @@ public struct GGUFExport: Sendable {
     return NewEntry(tensor: name, type: made, source: ReorderedSource(cast, made, order))
   }
 
+  /// A tensor in quantized blocks, made as it is written.
   private func quantized(
-    _ name: String, _ source: any ByteSource, _ type: TensorType, _ geometry: BlockGeometry
+    _ name: String, _ source: any ByteSource, _ type: TensorType, _ geometry: BlockGeometry,
+    _ work: QuantizationWork
   ) throws -> NewEntry {
-    throw ExpertError(
-      .notExportable, path: bundle.path, name: name,
-      found: "it is \(type.dtypeName), not \(geometry.name); quantize the bundle first")
+    guard let made = TensorType(dtype: .block, geometry: geometry, shape: type.shape.map { UInt64($0) }),
+      let blocks = QuantizedSource(name, source, type, as: made, work)
+    else {
+      throw ExpertError(
+        .notExportable, path: bundle.path, name: name, found: "it is \(type.dtypeName), which are no numbers")
+    }
+    return NewEntry(tensor: name, type: made, source: blocks)
   }
 }

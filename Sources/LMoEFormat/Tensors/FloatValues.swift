@@ -77,15 +77,23 @@ public struct FloatValues: Sendable {
   }
 
   /// Converts to float32; an F64 is rounded.
+  ///
+  /// - Parameters:
+  ///   - bytes: Whole elements or blocks.
+  ///   - offset: Where in the tensor they are.
+  ///   - skipped: Elements at their beginning to leave out.
+  ///   - floats: Takes the values, as many as there are and fit.
   @unsafe public func convert(
-    _ bytes: UnsafeRawBufferPointer, at offset: Int = 0, to floats: UnsafeMutableBufferPointer<Float>
+    _ bytes: UnsafeRawBufferPointer, at offset: Int = 0, skipping skipped: Int = 0,
+    to floats: UnsafeMutableBufferPointer<Float>
   ) {
     guard let base = bytes.baseAddress, let out = floats.baseAddress else { return }
-    let count = min(count(of: bytes.count, at: offset), floats.count)
+    let count = min(count(of: bytes.count, at: offset) - skipped, floats.count)
+    guard count > 0 else { return }
     if isBlocks {
-      unsafe lmoe_dequantize(kind, unitElements, base, 0, count, out)
+      unsafe lmoe_dequantize(kind, unitElements, base, skipped, count, out)
     } else {
-      unsafe lmoe_to_f32(base, count, kind, out)
+      unsafe lmoe_to_f32(base + skipped * unitBytes, count, kind, out)
     }
   }
 

@@ -39,6 +39,20 @@ struct LoadedExperts: Sendable {
     return weight
   }
 
+  /// B of a linear layer: out × rank, as it is, or the transpose of what a quantized one is.
+  private func factorB(_ expert: Int, _ module: String) throws -> Weight {
+    let prefix = records[expert].prefix + module
+    guard stores[expert][prefix + ".lora_B.weight"] == nil,
+      let stored = stores[expert][prefix + ".lora_B.transposed"]
+    else { return try tensor(expert, module + ".lora_B.weight") }
+    let values = stored.floats
+    return .made(rows: stored.columns, columns: stored.rows) { out in
+      for rank in 0..<stored.rows {
+        for row in 0..<stored.columns { out[row, rank] = values[rank * stored.columns + row] }
+      }
+    }
+  }
+
   /// Stacks the factors of a linear layer; nil if no expert adapts it.
   ///
   /// - Parameters:
@@ -59,7 +73,7 @@ struct LoadedExperts: Sendable {
       let record = records[index]
       guard let numbers = record.modules[ByteKey(module)], !numbers.isEmbedding else { continue }
       let a = try tensor(index, module + ".lora_A.weight")
-      let b = try tensor(index, module + ".lora_B.weight")
+      let b = try factorB(index, module)
       let scaling = Float(numbers.scaling)
       var rescaling: Weight?
       if numbers.isDoRA {

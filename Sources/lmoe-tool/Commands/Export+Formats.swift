@@ -55,8 +55,9 @@ extension Export {
 
   /// Writes experts and a gate as an X-LoRA model.
   func writeXLoRA(_ bundle: Bundle) throws {
-    let files = try BundleExport(bundle).writeXLoRA(
-      expert, gate: gate, layout: layout ?? .original, to: output)
+    var export = BundleExport(bundle)
+    export.dequantization = dequantize.flatMap { Dequantization($0.dtype) }
+    let files = try export.writeXLoRA(expert, gate: gate, layout: layout ?? .original, to: output)
     if layout == .peft {
       note(output, ["PEFT looks for the adapters at the paths in adapter_config.json, as seen from here"])
     }

@@ -28,6 +28,19 @@ struct Export: ParsableCommand {
     case mlx, xlora
   }
 
+  /// Types that floats are written in.
+  enum FloatType: String, CaseIterable, ExpressibleByArgument {
+    case bf16, f16, f32
+
+    var dtype: DType {
+      switch self {
+      case .bf16: .bf16
+      case .f16: .f16
+      case .f32: .f32
+      }
+    }
+  }
+
   @Argument(help: "The bundle.", completion: .file(extensions: ["lmoe"]))
   var file: String
 
@@ -48,6 +61,13 @@ struct Export: ParsableCommand {
     name: .long,
     help: "For --to peft: write the adapter anew from the bundle's table, in the form that PEFT 0.6 reads.")
   var rewrite = false
+
+  @Option(
+    name: .long,
+    help:
+      "For --to hf, peft, xlora: write what is quantized as floats, and all floats in this type: bf16, f16, f32."
+  )
+  var dequantize: FloatType?
 
   @Option(
     name: .long,
@@ -86,6 +106,9 @@ struct Export: ParsableCommand {
       throw ValidationError("--to hf writes the base; --expert goes with --to peft and --to lmoe.")
     }
     if rewrite && to != .peft { throw ValidationError("--rewrite goes with --to peft.") }
+    if dequantize != nil && ![.hf, .peft, .xlora].contains(to) {
+      throw ValidationError("--dequantize goes with --to hf, peft and xlora.")
+    }
     if noBase && to != .lmoe { throw ValidationError("--no-base goes with --to lmoe.") }
     if base != nil && ![.hf, .lmoe, .gguf].contains(to) {
       throw ValidationError("--base goes with --to hf, --to gguf and --to lmoe.")
@@ -110,12 +133,14 @@ struct Export: ParsableCommand {
     case .hf, .peft: break
     }
     let bank = expert.first.map { "expert/" + $0 } ?? "base"
-    let written = try write(bank, of: BundleExport(bundle, base: resolved))
-    printFiles(bank, written)
+    var export = BundleExport(bundle, base: resolved)
+    export.dequantization = dequantize.flatMap { Dequantization($0.dtype) }
+    printFiles(bank, try write(bank, of: export))
   }
 
   private func write(_ bank: String, of export: BundleExport) throws -> [String] {
-    guard let name = expert.first, try rewrite || !export.hasOriginals(name) else {
+    guard let name = expert.first, try rewrite || dequantize != nil || !export.hasOriginals(name)
+    else {
       return try export.write(bank, to: output)
     }
     let (files, notes) = try export.writeAdapter(name, to: output)
