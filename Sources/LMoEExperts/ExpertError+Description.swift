@@ -56,6 +56,9 @@ extension ExpertError: CustomStringConvertible {
     case .unexpectedWeight:
       return
         "\(path): the tensor \(name) has no place in a \(expected) model; the checkpoint is of another architecture than config.json says"
+    case .unsupportedElement:
+      return
+        "\(path): the tensor \(name) is \(found), which this tool cannot compute with; convert the model to F16, BF16, Q8_0, Q6_K, Q4_K or Q4_0"
 
     case .unsupportedAdapter:
       return "\(path): \(name) is \(found), which this tool cannot represent; \(expected)"

@@ -24,6 +24,7 @@ public struct ExpertError: Error, Hashable, Sendable {
     case missingWeight = "missing-weight"
     case weightShape = "weight-shape"
     case unexpectedWeight = "unexpected-weight"
+    case unsupportedElement = "unsupported-element"
     // Adapters.
     case unsupportedAdapter = "unsupported-adapter"
     case mutatedBase = "mutated-base"

@@ -32,8 +32,11 @@ extension BundleWriter {
     var card: JSON = .null
     let bank = try addBank("base", entries: entries, isExternal: !embeds) { contentID in
       card = Cards.base(
-        checkpoint, model, weights.map(\.type), quantized, sourceID: contentID, norms: norms.norms,
-        ignoredKeys: ignoredKeys, clock: clock)
+        checkpoint.facts(weights.map(\.type), isQuantized: quantized != nil), model.names.model,
+        model.tokenizer, quantized: quantized,
+        // What a quantized checkpoint was made of is not known.
+        sourceID: quantized == nil ? contentID : nil, norms: norms.norms, ignoredKeys: ignoredKeys,
+        clock: clock)
       return card
     }
     return try BaseDescription(card: card, manifest: try manifest(of: bank), path: path) { nil }
@@ -97,4 +100,13 @@ public func requireExpertName(_ name: String) throws {
     !name.utf8.contains(where: { forbidden.contains($0) }), name != ".", name != "..",
     name.utf8.first != UInt8(ascii: " "), name.utf8.last != UInt8(ascii: " ")
   else { throw ExpertError(.invalidName, path: "", name: name) }
+}
+
+extension HFCheckpoint {
+  /// What its card says of where it comes from.
+  fileprivate func facts(_ types: [TensorType], isQuantized: Bool) -> Cards.BaseFacts {
+    Cards.BaseFacts(
+      architecture: architecture, modelType: modelType, types: types,
+      files: isQuantized ? [] : files.map { ($0.name, $0.file.tensors.count) }, leftOut: leftOut, path: path)
+  }
 }
