@@ -77,6 +77,9 @@ float lmoe_nf4_offset(const float *absmax, size_t count) {
   return count > 0 ? sum / (float)count : 0;
 }
 
+float lmoe_nf4_value(int index) { return lmoe_nf4_values[index & 15]; }
+float lmoe_dynamic_value(int index) { return lmoe_dynamic_values[index & 255]; }
+
 /// The number of the dynamic map's value for a value from -1 to 1: that of the nearest of 65,536 steps, for so
 /// bitsandbytes looks it up.
 static uint8_t dynamic_number(float value) {

@@ -46,7 +46,7 @@ import Testing
         ["--data", "\($0)=\(Self.embedded)/text/\($0).test.jsonl"]
       }
       let report = try tool.run(["eval", "q4_0.lmoe", "--json"] + data).json()
-      let own = report["rows"]?.array?.first?["all"]?["perplexity"]?.double
+      let own = report["results"]?.array?.first?["all"]?["perplexity"]?.double
       #expect(own == json["texts"]?.array?.last?["perplexity"]?.double, "\(report)")
     }
   }
@@ -104,7 +104,7 @@ import Testing
       try tool.run(["eval", "b.lmoe", "--base"] + texts).json(),
       try tool.run(["eval", "again.lmoe", "--base"] + texts).json()
     )
-    #expect(first["rows"] == second["rows"] && first["rows"] != nil)
+    #expect(first["results"] == second["results"] && first["results"] != nil)
     let usage = try tool.run("export", "b.lmoe", "--to", "lmoe", "--dequantize", "f32", "-o", "x.lmoe")
     #expect(usage.status == 64)
   }

@@ -94,6 +94,9 @@ size_t lmoe_quantize(int scheme, size_t block_elements, const float *values, con
 void lmoe_nf4_absmax(const float *values, size_t count, float *absmax);
 /// The offset of a tensor of NF4: the mean of the largest sizes of all its runs.
 float lmoe_nf4_offset(const float *absmax, size_t count);
+/// Entry `index` of the tables of NF4: of its 16 values, and of the 256 of the map of its scales.
+float lmoe_nf4_value(int index);
+float lmoe_dynamic_value(int index);
 /// Makes a block of NF4, bitsandbytes' bytes. Only the last block of a tensor has fewer than 16,384 values.
 void lmoe_quantize_nf4(const float *values, size_t count, float offset, void *block);
 

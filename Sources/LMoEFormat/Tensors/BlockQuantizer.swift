@@ -1,5 +1,13 @@
 private import CLMoEKernels
 
+/// The tables of NF4, constants of the format.
+public enum NF4Constants {
+  /// The sixteen values, ascending.
+  public static let values = (0..<16).map { lmoe_nf4_value($0) }
+  /// The 256 values of the map of its scales, ascending.
+  public static let dynamic = (0..<256).map { lmoe_dynamic_value($0) }
+}
+
 /// Makes quantized blocks of float32 values.
 public struct BlockQuantizer: Sendable {
   /// What the blocks are.

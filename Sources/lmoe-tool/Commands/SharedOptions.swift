@@ -21,6 +21,7 @@ struct ExpertArgument: ExpressibleByArgument, Sendable {
 
 extension CodecPolicy: ExpressibleByArgument {}
 extension Gate.Scope: ExpressibleByArgument {}
+extension QuantizedType: ExpressibleByArgument {}
 
 /// Options of commands that print a report.
 struct ReportOptions: ParsableArguments {

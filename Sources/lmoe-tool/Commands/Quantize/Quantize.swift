@@ -4,8 +4,6 @@ import LMoEExperts
 import LMoEFormat
 import LMoERuntime
 
-extension QuantizedType: ExpressibleByArgument {}
-
 /// `embed,head`: tensors that stay as they are.
 struct KeptArgument: ExpressibleByArgument, Sendable {
   let classes: [TensorClass]
