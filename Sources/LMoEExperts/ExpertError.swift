@@ -73,6 +73,12 @@ public struct ExpertError: Error, Hashable, Sendable {
     case weightsElsewhere = "weights-elsewhere"
     case nothingToQuantize = "nothing-to-quantize"
     case quantizedExport = "quantized-export"
+    // Merging.
+    case noLinearAlgebra = "no-linear-algebra"
+    case linearAlgebra = "linear-algebra"
+    case noStaticDelta = "no-static-delta"
+    case mergeMismatch = "merge-mismatch"
+    case invalidMerge = "invalid-merge"
   }
 
   /// The kind of error.

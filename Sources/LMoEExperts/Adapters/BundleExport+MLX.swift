@@ -47,7 +47,7 @@ extension BundleExport {
         "scale": .double(scale),
       ], "model": factors.card["base"]?["name"] ?? .null, "num_layers": .integer(model.layerCount),
     ]
-    return try making(path) { made, directory in
+    return try NewDirectory.making(path, in: system) { made, directory in
       try write(
         Array(configuration.serialized(pretty: true).utf8), PEFTAdapter.configurationName, in: directory,
         &made)

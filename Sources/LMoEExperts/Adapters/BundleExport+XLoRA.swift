@@ -38,7 +38,7 @@ extension BundleExport {
     let weights = try XLoRAWeights(stored, of: names, in: bundle)
     let hidden = try bundle.baseDescription().model.hiddenSize
     let baseName = try bundle.baseDescription().name
-    return try making(path) { made, directory in
+    return try NewDirectory.making(path, in: system) { made, directory in
       var files: [String] = []
       for (index, name) in names.enumerated() {
         let inner = layout == .original ? name : "\(index)"

@@ -28,7 +28,9 @@ public struct BundleExport: Sendable {
   @discardableResult public func write(_ name: String, to path: String) throws -> [String] {
     let bank = try bundle.bank(name)
     if bank.isExternal, base == nil { throw FormatError(.external, path: bundle.path, bank: bank.name) }
-    return try making(path) { made, directory in try writeOriginals(bank, directory, &made) }
+    return try NewDirectory.making(path, in: system) { made, directory in
+      try writeOriginals(bank, directory, &made)
+    }
   }
 
   /// Writes the expert `name` to the new directory `path` as a PEFT adapter made from its card, whatever files
@@ -40,7 +42,7 @@ public struct BundleExport: Sendable {
     _ name: String, to path: String
   ) throws -> (files: [String], notes: [String]) {
     let writer = try adapterWriter(name)
-    let files = try making(path) { made, directory in
+    let files = try NewDirectory.making(path, in: system) { made, directory in
       try writeAdapter(name, writer, to: directory, &made)
     }
     let notes =
@@ -107,29 +109,6 @@ public struct BundleExport: Sendable {
       written.append(relative)
     }
     return written
-  }
-
-  /// Makes a directory under a temporary name, has `body` fill it, and gives it its name.
-  func making(
-    _ path: String, _ body: (inout MadeFiles, String) throws -> [String]
-  ) throws -> [String] {
-    if system.kind(path) != nil { throw ExpertError(.outputExists, path: path) }
-    var trimmed = path
-    while trimmed.count > 1, trimmed.hasSuffix("/") { trimmed.removeLast() }
-    let temporary = try temporaryPath(for: trimmed)
-    var made = MadeFiles(system)
-    TemporaryFiles.began(temporary)
-    defer { TemporaryFiles.ended(temporary) }
-    do {
-      try made.directory(temporary)
-      let written = try body(&made, temporary)
-      try system.rename(temporary, to: trimmed)
-      try system.syncDirectory(of: trimmed)
-      return written
-    } catch {
-      made.removeAll()
-      throw error
-    }
   }
 
   private func writeOriginals(

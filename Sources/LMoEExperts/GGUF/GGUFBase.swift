@@ -123,7 +123,8 @@ extension BundleWriter {
     var card: JSON = .null
     let bank = try addBank("base", entries: entries, isExternal: !embeds) { contentID in
       card = Cards.base(
-        facts, gguf.names.model, text, sourceID: gguf.sourceID ?? (gguf.quantized == nil ? contentID : nil), norms: norms.norms,
+        facts, gguf.names.model, text, sourceID: gguf.sourceID ?? (gguf.quantized == nil ? contentID : nil),
+        norms: norms.norms,
         ignoredKeys: ignoredKeys, clock: clock)
       return card
     }

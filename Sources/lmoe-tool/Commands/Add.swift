@@ -110,7 +110,7 @@ extension ReportOptions {
 /// Says on stderr which gates do not know experts that were just added.
 ///
 /// - Returns: The same, as `--json` has it.
-private func noteUnawareGates(_ file: String, of names: [String]) -> JSON {
+func noteUnawareGates(_ file: String, of names: [String]) -> JSON {
   // The change stands; a gate that cannot be read is not the business of those who add experts.
   guard let bundle = try? Bundle(path: file) else { return [] }
   let added = Set(names.map { ByteKey($0) })
