@@ -67,18 +67,18 @@ public struct ExpertError: Error, Hashable, Sendable {
     case changedMeanwhile = "changed-meanwhile"
     case invalidTraining = "invalid-training"
     case noSuchTarget = "no-such-target"
-    // Merging.
-    case noLinearAlgebra = "no-linear-algebra"
-    case linearAlgebra = "linear-algebra"
-    case noStaticDelta = "no-static-delta"
-    case mergeMismatch = "merge-mismatch"
-    case invalidMerge = "invalid-merge"
     // Quantizing.
     case notQuantizable = "not-quantizable"
     case quantizedAlready = "quantized-already"
     case weightsElsewhere = "weights-elsewhere"
     case nothingToQuantize = "nothing-to-quantize"
     case quantizedExport = "quantized-export"
+    // Merging.
+    case noLinearAlgebra = "no-linear-algebra"
+    case linearAlgebra = "linear-algebra"
+    case noStaticDelta = "no-static-delta"
+    case mergeMismatch = "merge-mismatch"
+    case invalidMerge = "invalid-merge"
   }
 
   /// The kind of error.

@@ -32,11 +32,9 @@ extension BundleWriter {
     var card: JSON = .null
     let bank = try addBank("base", entries: entries, isExternal: !embeds) { contentID in
       card = Cards.base(
-        checkpoint.facts(weights.map(\.type), isQuantized: quantized != nil), model.names.model,
-        model.tokenizer, quantized: quantized,
-        // What a quantized checkpoint was made of is not known.
-        sourceID: quantized == nil ? contentID : nil, norms: norms.norms, ignoredKeys: ignoredKeys,
-        clock: clock)
+        checkpoint.facts(weights.map(\.type), quantized), model.names.model, model.tokenizer,
+        sourceID: quantized == nil ? contentID : nil, norms: norms.norms,
+        ignoredKeys: ignoredKeys, clock: clock)
       return card
     }
     return try BaseDescription(card: card, manifest: try manifest(of: bank), path: path) { nil }
@@ -104,9 +102,10 @@ public func requireExpertName(_ name: String) throws {
 
 extension HFCheckpoint {
   /// What its card says of where it comes from.
-  fileprivate func facts(_ types: [TensorType], isQuantized: Bool) -> Cards.BaseFacts {
+  fileprivate func facts(_ types: [TensorType], _ quantized: QuantizationMethod?) -> Cards.BaseFacts {
     Cards.BaseFacts(
       architecture: architecture, modelType: modelType, types: types,
-      files: isQuantized ? [] : files.map { ($0.name, $0.file.tensors.count) }, leftOut: leftOut, path: path)
+      files: quantized == nil ? files.map { ($0.name, $0.file.tensors.count) } : [], leftOut: leftOut,
+      path: path, quantized: quantized.map { ($0.type.name, $0.title) })
   }
 }

@@ -14,13 +14,16 @@ enum Cards {
     let files: [(name: String, tensors: Int)]
     let leftOut: [String]
     let path: String
+    /// What it is quantized to, and by what, if it came in so.
+    var quantized: (type: String, by: String)?
   }
 
   /// The card of a base.
+  ///
+  /// What a base that came in quantized was made of is known only if its file says so: `sourceID` is nil then.
   static func base(
-    _ facts: BaseFacts, _ model: ModelConfiguration, _ text: TokenizerFiles,
-    quantized: QuantizationMethod? = nil, sourceID: Bits128?, norms: [(name: String, norm: Double)],
-    ignoredKeys: [String], clock: UInt64
+    _ facts: BaseFacts, _ model: ModelConfiguration, _ text: TokenizerFiles, sourceID: Bits128?,
+    norms: [(name: String, norm: Double)], ignoredKeys: [String], clock: UInt64
   ) -> JSON {
     let members: JSON = [
       "card": schema,
@@ -38,9 +41,9 @@ enum Cards {
       "left_out": .array(facts.leftOut.map(JSON.string)),
       "provenance": provenance(facts.path, clock: clock),
     ]
-    guard let quantized, var card = members.object else { return members }
+    guard let quantized = facts.quantized, var card = members.object else { return members }
     card["quantized"] = [
-      "type": .string(quantized.type.name), "imported": .string(quantized.title), "kept": [],
+      "type": .string(quantized.type), "imported": .string(quantized.by), "kept": [],
       "made_ns": .integer(clock), "tool": .string(toolName),
     ]
     return .object(card)
@@ -93,7 +96,7 @@ enum Cards {
       ("norm", measurement.norm(of: expert).map(rounded) ?? .null),
       ("share", measurement.share(of: expert, base: base).map(rounded) ?? .null),
       ("parameters", .integer(adapter.parameters)),
-      ("dtypes", dtypes(adapter.file.tensors.map(\.type))),
+      ("dtypes", adapter.file.tensors.map(\.type).dtypeCounts),
       (
         "base",
         [
@@ -112,21 +115,6 @@ enum Cards {
   static func rounded(_ value: Double) -> JSON {
     let short = Float(value)
     return short.isFinite ? .number(JSONNumber(text: "\(short)")) : .double(value)
-  }
-
-  private static func dtypes(_ types: [TensorType]) -> JSON {
-    var counts: [(String, JSON)] = []
-    for dtype in DType.allCases {
-      // Blocks go by their schemes.
-      let names = Set(types.filter { $0.dtype == dtype }.map(\.dtypeName)).sorted()
-      for name in names {
-        let elements = types.reduce(0) {
-          $0 + ($1.dtype == dtype && $1.dtypeName == name ? $1.elementCount : 0)
-        }
-        counts.append((name, .integer(elements)))
-      }
-    }
-    return .object(counts)
   }
 
   private static func provenance(_ path: String, clock: UInt64) -> JSON {

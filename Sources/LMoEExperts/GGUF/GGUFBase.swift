@@ -78,6 +78,15 @@ public struct GGUFBase: Sendable {
   /// Raw bytes of its tensors.
   public var rawBytes: UInt64 { tensors.reduce(0) { $0 + UInt64($1.type.rawBytes) } }
 
+  /// What most of its elements are quantized to; nil if there are floats alone.
+  fileprivate var quantized: String? {
+    var counts: [String: Int] = [:]
+    for tensor in tensors where tensor.type.geometry != nil {
+      counts[tensor.type.dtypeName, default: 0] += tensor.type.elementCount
+    }
+    return counts.max { ($0.value, $1.key) < ($1.value, $0.key) }?.key
+  }
+
   /// What experts have to fit, before it is written anywhere.
   public var base: BaseDescription {
     BaseDescription(names: names, name: nil, sourceID: nil, entries: [:], norms: [:])
@@ -109,15 +118,14 @@ extension BundleWriter {
       architecture: gguf.names.model.family.architecture, modelType: gguf.names.model.family.rawValue,
       types: gguf.tensors.map(\.type),
       files: [(originName(gguf.file.path), gguf.tensors.count)], leftOut: [],
-      path: gguf.file.path)
+      path: gguf.file.path, quantized: gguf.quantized.map { ($0, "GGUF") })
     let text = TokenizerFiles(files: gguf.files.map(\.name), tokenizerConfiguration: nil)
     var card: JSON = .null
     let bank = try addBank("base", entries: entries, isExternal: !embeds) { contentID in
       card = Cards.base(
-        facts, gguf.names.model, text,
-        // What blocks were made of is not known, unless the file says so.
-        sourceID: gguf.sourceID ?? (gguf.tensors.contains { $0.type.geometry != nil } ? nil : contentID),
-        norms: norms.norms, ignoredKeys: ignoredKeys, clock: clock)
+        facts, gguf.names.model, text, sourceID: gguf.sourceID ?? (gguf.quantized == nil ? contentID : nil),
+        norms: norms.norms,
+        ignoredKeys: ignoredKeys, clock: clock)
       return card
     }
     return try BaseDescription(card: card, manifest: try manifest(of: bank), path: path) { nil }
