@@ -153,8 +153,10 @@ extension MergeInput {
       stored.rank == numbers.rank
     {
       return Module(
-        name: target, rank: stored.rank, scaling: numbers.scaling, rows: stored.outputs, columns: stored.inputs,
-        isEmbedding: false, a: stored.a.name, b: stored.b.name, isTransposedB: stored.isTransposed, bias: bias,
+        name: target, rank: stored.rank, scaling: numbers.scaling, rows: stored.outputs,
+        columns: stored.inputs,
+        isEmbedding: false, a: stored.a.name, b: stored.b.name, isTransposedB: stored.isTransposed,
+        bias: bias,
         magnitude: magnitude)
     }
     let names = (prefix + target + ".lora_embedding_A", prefix + target + ".lora_embedding_B")
@@ -163,10 +165,12 @@ extension MergeInput {
       b[1] == numbers.rank
     else {
       throw ExpertError(
-        .invalidExpert, path: expert.path, found: "the factors of \(target) are not two of rank \(numbers.rank)")
+        .invalidExpert, path: expert.path,
+        found: "the factors of \(target) are not two of rank \(numbers.rank)")
     }
     return Module(
-      name: target, rank: numbers.rank, scaling: numbers.scaling, rows: a[1], columns: b[0], isEmbedding: true,
+      name: target, rank: numbers.rank, scaling: numbers.scaling, rows: a[1], columns: b[0],
+      isEmbedding: true,
       a: names.0, b: names.1, bias: bias, magnitude: magnitude)
   }
 }

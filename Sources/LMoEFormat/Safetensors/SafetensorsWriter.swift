@@ -41,8 +41,10 @@ public enum SafetensorsWriter {
     }
   }
 
-  /// Writes tensors with a head of our own: widest elements first, then by name, so that each is aligned to
-  /// its element and the first to 64 bytes. All workers read at once.
+  /// Writes tensors with a head of our own, all workers reading at once.
+  ///
+  /// The widest elements come first, then it goes by name, so that each tensor is aligned to its element and the
+  /// first to 64 bytes.
   ///
   /// - Parameter progress: Called with the number of bytes that were written, from any worker.
   /// - Throws: `too-large` for more than the format holds, `invalid-name` for block-quantized tensors, or what
