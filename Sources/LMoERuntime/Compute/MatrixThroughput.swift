@@ -1,5 +1,6 @@
 private import CLMoEKernels
 public import LMoECore
+import LMoEFormat
 
 /// The rate at which large matrices are multiplied: what a model could reach if it did nothing else.
 public enum MatrixThroughput {
