@@ -34,6 +34,22 @@ extension BundleExport {
     return dequantization.index(bytes, totalBytes: total)
   }
 
+  /// Writes all tensors of a base that has no heads of original files.
+  ///
+  /// - Returns: The file's name.
+  func writeOneFile(
+    _ directory: String, _ manifest: Manifest, _ dequantization: Dequantization, _ made: inout MadeFiles
+  ) throws -> String {
+    let name = "model.safetensors"
+    try SafetensorsWriter.write(
+      try made.place(name, in: directory, of: bundle.path),
+      tensors: manifest.tensors.map {
+        dequantization.entry($0.name, $0, in: bundle)
+          ?? NewEntry(tensor: $0.name, type: $0.type, source: bundle.source(of: $0))
+      }, metadata: [("format", "pt")], in: system)
+    return name
+  }
+
   /// Writes the tensors of an original file as floats of one type, behind a head of our own.
   func writeFloats(
     _ target: String, _ header: SafetensorsHeader, _ names: [ByteKey: String], _ manifest: Manifest,

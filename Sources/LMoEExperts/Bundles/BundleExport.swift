@@ -119,6 +119,7 @@ public struct BundleExport: Sendable {
     let manifest = try bundle.manifest(of: bank)
     try requireFloats(bank, manifest)
     var written: [String] = []
+    let hasHeads = manifest.documents.contains { $0.name.utf8.starts(with: "safetensors/".utf8) }
     var unplaced = Set(manifest.tensors.map { ByteKey($0.name) })
     for document in manifest.documents {
       // By bytes: "/" and a combining mark are one character.
@@ -127,6 +128,8 @@ public struct BundleExport: Sendable {
       let relative = String(decoding: document.name.utf8[slash...].dropFirst(), as: UTF8.self)
       switch kind {
       case "files":
+        // The index of files that are not written again.
+        if !hasHeads, bank.kind == "base", relative.hasSuffix(".safetensors.index.json") { continue }
         let target = try made.place(relative, in: directory, of: bundle.path)
         var bytes = try bundle.bytes(of: document, in: bank, on: pool)
         if let dequantization, bank.kind == "base" {
@@ -143,6 +146,10 @@ public struct BundleExport: Sendable {
       default: continue
       }
       written.append(relative)
+    }
+    if let dequantization, !hasHeads, bank.kind == "base" {
+      written.append(try writeOneFile(directory, manifest, dequantization, &made))
+      unplaced.removeAll()
     }
     if let missing = unplaced.min() {
       throw ExpertError(

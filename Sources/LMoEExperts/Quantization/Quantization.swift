@@ -12,7 +12,7 @@ public struct Quantization: Sendable {
   public var experts: QuantizedType?
   /// The experts; nil for all.
   public var names: [String]?
-  /// What of the base stays as it is. Vectors always do.
+  /// What of the base stays as it is, besides vectors.
   public var kept: Set<TensorClass> = []
   /// How much an error in each input of a layer counts, for types that take it.
   public var importance: InputImportance?
