@@ -11,7 +11,7 @@ struct ExpertRevision {
   private let replaced: Set<ByteKey>
 
   /// What an export of the original files needs and new values would make a lie: it is written anew.
-  private static let dropped: Set<ByteKey> = [
+  static let dropped: Set<ByteKey> = [
     ByteKey("safetensors/" + PEFTAdapter.weights), ByteKey("names/" + PEFTAdapter.weights),
     ByteKey("files/" + PEFTAdapter.configurationName),
   ]
