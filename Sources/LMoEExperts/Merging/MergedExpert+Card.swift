@@ -24,6 +24,7 @@ extension Merge {
     if method.kind == .della { object.append(("epsilon", .double(method.epsilon))) }
     if method.kind == .slerp, let t = method.t { object.append(("t", .double(t))) }
     if method.isRandom { object.append(("seed", .integer(Int(clamping: method.seed)))) }
+    object += facts
     object += [
       ("error", Cards.rounded(merged.error)), ("made_ns", .integer(clock)), ("tool", .string(toolName)),
     ]
