@@ -85,4 +85,39 @@ import Testing
       #expect(try #require(errors[name]?.double) > least, "\(name)")
     }
   }
+
+  /// `merge_and_unload` on a bf16 base, bit for bit.
+  @Test func `PEFT's rounding`() throws {
+    let scratch = try Scratch()
+    let base = try BaseWeights(try HFCheckpoint(path: Fixture.path("tiny-llama")))
+    let inputs = try ["math", "code"].map {
+      try MergeInput(try PEFTAdapter(path: Fixture.path("adapters/" + $0)), on: base.description)
+    }
+    let expected = try SafetensorsFile(path: Fixture.path("merges/merged.safetensors"))
+    var rounded: [Int] = []
+    for rounding in [BaseMerge.Rounding.peft, .exact] {
+      let merge = try Merge(inputs, weights: [1, 1], by: MergeMethod(.linear), base: base, isIntoBase: true)
+      let target = scratch.path(rounding.rawValue)
+      try BaseMerge(merge, base: base, rounding: rounding).write(to: target, on: WorkerPool(count: 2))
+      let found = try SafetensorsFile(path: target + "/model.safetensors")
+      var different = 0
+      for tensor in expected.tensors where tensor.name.hasPrefix("peft/") {
+        let name = tensor.name.dropFirst(5) + ".weight"
+        let own = try #require(found.tensors.first { $0.name == name })
+        #expect(own.type == tensor.type)
+        let (a, b) = (try bytes(tensor, in: expected), try bytes(own, in: found))
+        for place in stride(from: 0, to: a.count, by: 2) where a[place..<place + 2] != b[place..<place + 2] {
+          different += 1
+        }
+      }
+      rounded.append(different)
+    }
+    #expect(rounded[0] == 0 && rounded[1] > 10, "\(rounded)")
+  }
+
+  private func bytes(_ tensor: SafetensorsTensor, in file: SafetensorsFile) throws -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: tensor.type.rawBytes)
+    try bytes.withUnsafeMutableBytes { try file.source(of: tensor).read(into: $0, at: 0) }
+    return bytes
+  }
 }

@@ -51,16 +51,3 @@ final class ResidentRows: MatrixRows {
     unsafe buffer.floats + range.lowerBound * columns
   }
 }
-
-/// Memory for floats.
-@safe final class FloatBuffer {
-  @unsafe let floats: UnsafeMutablePointer<Float>
-  let count: Int
-
-  init(_ count: Int) {
-    self.count = count
-    unsafe floats = UnsafeMutablePointer<Float>.allocate(capacity: max(count, 1))
-  }
-
-  deinit { unsafe floats.deallocate() }
-}

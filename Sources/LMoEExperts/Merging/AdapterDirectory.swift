@@ -9,11 +9,11 @@ extension MergedExpert {
   /// - Returns: The names of the files.
   /// - Throws: `ExpertError`, `FormatError`, `FileError`; nothing is left at `path` then.
   @discardableResult public func write(
-    of merge: Merge, to path: String, precision: Precision = .f32, base: BaseDescription? = nil,
+    to path: String, precision: Precision = .f32, base: BaseDescription? = nil,
     in system: any FileSystem = PosixFileSystem()
   ) throws -> [String] {
     let entries = try tensors(precision)
-    let card = merge.card(self, entries, base: base, clock: 0)
+    let card = card(entries, base: base, clock: 0)
     let writer = try PEFTWriter(card: card, path: path, expert: path)
     let configuration = try writer.configuration(layers: base?.model.layerCount ?? layers)
     return try NewDirectory.making(path, in: system) { made, directory in

@@ -7,8 +7,7 @@ public struct BaseMerge: Sendable {
   public enum Rounding: String, CaseIterable, Sendable {
     /// Once, at the end.
     case exact
-    /// As PEFT's `merge_and_unload` on one adapter after the other: each delta to the adapter's dtype, each sum to
-    /// the base's.
+    /// After every expert, in their order, as PEFT's `merge_and_unload` on several adapters.
     case peft
   }
 

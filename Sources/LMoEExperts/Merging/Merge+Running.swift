@@ -32,7 +32,7 @@ extension Merge {
     if merged.contains(where: { $0.bias != nil }) {
       for index in merged.indices where !merged[index].isEmbedding { merged[index].fillBias() }
     }
-    return MergedExpert(modules: merged)
+    return MergedExpert(modules: merged, origin: origin)
   }
 
   private func run(_ modules: [Module], on pool: WorkerPool) throws -> [MergedModule] {
@@ -96,31 +96,5 @@ extension Merge {
       let text = "\(method.seed)\u{0}\(module.name)\u{0}\(label)\u{0}\(twins)"
       return Checksum.hash64(Array(text.utf8))
     }
-  }
-}
-
-/// What a merge made.
-public struct MergedExpert: Sendable {
-  /// The modules by name.
-  public let modules: [MergedModule]
-
-  /// ‖ΔW − merged‖ / ‖ΔW‖ over all modules.
-  public var error: Double {
-    let norm = modules.reduce(0) { $0 + $1.norm * $1.norm }
-    return norm > 0 ? (modules.reduce(0) { $0 + $1.residual * $1.residual } / norm).squareRoot() : 0
-  }
-
-  /// ‖ΔW‖_F over all modules.
-  public var norm: Double { modules.reduce(0) { $0 + $1.norm * $1.norm }.squareRoot() }
-
-  /// The smallest and the largest rank.
-  public var ranks: ClosedRange<Int> {
-    let ranks = modules.map(\.product.rank)
-    return (ranks.min() ?? 0)...(ranks.max() ?? 0)
-  }
-
-  /// The number of elements of all tensors.
-  public var parameters: Int {
-    modules.reduce(0) { $0 + $1.product.a.count + $1.product.b.count + ($1.bias?.count ?? 0) }
   }
 }

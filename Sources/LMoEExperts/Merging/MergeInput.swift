@@ -21,8 +21,6 @@ public struct MergeInput: Sendable {
     let b: String
     let bias: String?
     let magnitude: String?
-    /// The dtype of its factors.
-    let dtype: DType
 
     var isDoRA: Bool { magnitude != nil }
   }
@@ -92,8 +90,7 @@ extension MergeInput {
         name: name, rank: module.rank, scaling: module.scaling,
         rows: module.isEmbedding ? module.inputFeatures : module.outputFeatures,
         columns: module.isEmbedding ? module.outputFeatures : module.inputFeatures,
-        isEmbedding: module.isEmbedding, a: module.a.name, b: module.b.name, bias: bias, magnitude: magnitude,
-        dtype: module.a.type.dtype)
+        isEmbedding: module.isEmbedding, a: module.a.name, b: module.b.name, bias: bias, magnitude: magnitude)
     }
     self.label = label ?? originName(adapter.path)
     path = adapter.path
@@ -147,8 +144,7 @@ extension MergeInput {
           rows: isEmbedding ? inputs : outputs, columns: isEmbedding ? outputs : inputs,
           isEmbedding: isEmbedding, a: a, b: b,
           bias: group.numbers.hasBias ? prefix + target + ".lora_B.bias" : nil,
-          magnitude: group.numbers.isDoRA ? prefix + target + ".lora_magnitude_vector" : nil,
-          dtype: aType.dtype)
+          magnitude: group.numbers.isDoRA ? prefix + target + ".lora_magnitude_vector" : nil)
       }
     }
     self.label = label ?? expert.bank.shortName

@@ -29,6 +29,13 @@ extension MergedModule {
     (isEmbedding, bias, norm, residual) = (false, nil, 0, 0)
   }
 
+  /// A module whose delta was approximated.
+  init(_ name: String, _ found: RandomizedSVD) {
+    (self.name, product) = (name, found.product)
+    (isEmbedding, bias) = (false, nil)
+    (norm, residual) = (found.energy.squareRoot(), found.residual.squareRoot())
+  }
+
   /// Merges the deltas of a module.
   ///
   /// - Parameters:

@@ -119,7 +119,7 @@ extension BundleWriter {
     let members = zip(merge.inputs, merge.weights).compactMap { input, weight in
       input.id.flatMap { here.contains($0) ? (id: $0, weight: weight.magnitude) : nil }
     }
-    let bank = try addExpert(merged, of: merge, named: name, precision: precision)
+    let bank = try addExpert(merged, named: name, precision: precision)
     var notes: [String] = []
     if rows == .mass {
       let total = members.reduce(0) { $0 + $1.weight }

@@ -85,16 +85,8 @@ final class MergedWeight: ByteSource, @unchecked Sendable {
     }
     let deltas = DeltaRows(module)
     for (index, coefficient) in state.coefficients.enumerated() {
-      guard merge.rounding == .peft else {
-        unsafe deltas.compute(index, rows, into: sum, factor: coefficient, accumulates: true)
-        continue
-      }
-      let delta = FloatBuffer(count)
-      unsafe deltas.compute(index, rows, into: delta.floats, factor: coefficient)
-      let member = self.module?.members.first { $0.input == module.terms[index].input }
-      unsafe Self.round(delta.floats, count, to: member?.module.dtype ?? .f32)
-      unsafe lmoe_add(sum, delta.floats, count)
-      unsafe Self.round(sum, count, to: entry.type.dtype)
+      unsafe deltas.compute(index, rows, into: sum, factor: coefficient, accumulates: true)
+      if merge.rounding == .peft { unsafe Self.round(sum, count, to: entry.type.dtype) }
     }
   }
 

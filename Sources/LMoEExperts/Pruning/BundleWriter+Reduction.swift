@@ -67,7 +67,7 @@ extension BundleWriter {
     for cluster in merged {
       let id = try Bits128.random()
       let entries = try cluster.expert.tensors(.f32)
-      let card = cluster.merge.card(cluster.expert, entries, base: base, clock: options.clock())
+      let card = cluster.expert.card(entries, base: base, clock: options.clock())
       try requireExpertName(cluster.name)
       try addBank("expert/" + cluster.name, id: id, card: card, entries: entries)
       successors.append(

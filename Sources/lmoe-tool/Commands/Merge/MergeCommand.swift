@@ -58,7 +58,7 @@ struct MergeCommand: ParsableCommand {
     help: ArgumentHelp("The base, if the sources are not in one bundle with it.", valueName: "dir|file"))
   var base: String?
 
-  @Option(name: .long, help: "For --into-base: exact rounds once; peft as merge_and_unload does.")
+  @Option(name: .long, help: "For --into-base: exact rounds once, peft after every expert.")
   var rounding = BaseMerge.Rounding.exact
 
   @Option(name: .long, help: "How the merged factors are stored.")
@@ -116,11 +116,11 @@ struct MergeCommand: ParsableCommand {
     if let name { return try add(merged, merge, name, found) }
     guard let output else { return }
     let files = try merged.write(
-      of: merge, to: output, precision: dtype, base: try found.bundle?.baseDescription())
+      to: output, precision: dtype, base: try found.bundle?.baseDescription())
     report.print(json(merged, merge, [("path", .string(output)), ("files", .array(files.map(JSON.string)))]))
     {
-      Terminal.print("\(output.printable): \(summary(merged, merge))")
-      printModules(merged)
+      let made = derived(merged, merge)
+      for line in ["\(output.printable): \(made.sentence)"] + made.lines { Terminal.print(line) }
     }
   }
 
@@ -162,41 +162,21 @@ struct MergeCommand: ParsableCommand {
     let unaware = gate == .none ? noteUnawareGates(bundle.path, of: [name]) : []
     report.printChange(
       bundle.path, writer, written: written, "merged expert/\(name)",
-      json(merged, merge).object?.members.filter { $0.key != "schema" }.map { ($0.key, $0.value) } ?? []
-        + [("unaware_gates", unaware)],
-      lines: ["  " + summary(merged, merge)] + change.map { "  " + $0.printable } + moduleLines(merged))
+      [("method", .string(options.method.rawValue)), ("weights", weightsJSON(merge))]
+        + derived(merged, merge).facts + [("unaware_gates", unaware)],
+      lines: ["  " + derived(merged, merge).sentence] + change.map { "  " + $0.printable }
+        + derived(merged, merge).lines)
   }
 
   // MARK: What is printed
 
   private func described(_ merge: Merge) -> String {
     let terms = zip(merge.inputs, merge.weights).map { "\(shortest($1)) × \($0.label.printable)" }
-    return "\(options.method.rawValue) of \(terms.joined(separator: " + "))".replacingPlusMinus
+    return "\(options.method.rawValue) of " + terms.joined(separator: " + ").replacingPlusMinus
   }
 
-  private func summary(_ merged: MergedExpert, _ merge: Merge) -> String {
-    let ranks = merged.ranks
-    let rank =
-      ranks.count == 1 ? "rank \(ranks.lowerBound)" : "ranks \(ranks.lowerBound) to \(ranks.upperBound)"
-    return
-      "\(described(merge)), \(grouped(merged.modules.count)) modules of \(rank), norm \(significant(merged.norm)); "
-      + "‖ΔW − merged‖ / ‖ΔW‖ = \(significant(merged.error))"
-  }
-
-  private func printModules(_ merged: MergedExpert) {
-    for line in moduleLines(merged) { Terminal.print(line) }
-  }
-
-  private func moduleLines(_ merged: MergedExpert) -> [String] {
-    guard modules else { return [] }
-    var table = Table(
-      [("module", .left), ("rank", .right), ("‖ΔW‖", .right), ("lost", .right)], isList: true)
-    for module in merged.modules {
-      table.add([
-        module.name, "\(module.product.rank)", significant(module.norm), significant(module.error),
-      ])
-    }
-    return table.lines
+  private func derived(_ merged: MergedExpert, _ merge: Merge) -> DerivedReport {
+    DerivedReport(merged, what: described(merge), showsModules: modules)
   }
 
   private func weightsJSON(_ merge: Merge) -> JSON {
@@ -210,23 +190,11 @@ struct MergeCommand: ParsableCommand {
     .object(
       [("schema", 1)] + facts + [
         ("method", .string(options.method.rawValue)), ("weights", weightsJSON(merge)),
-        ("norm", .double(merged.norm)), ("error", .double(merged.error)),
-        ("parameters", .integer(merged.parameters)),
-        (
-          "modules",
-          .array(
-            merged.modules.map {
-              [
-                "name": .string($0.name), "rank": .integer($0.product.rank), "norm": .double($0.norm),
-                "error": .double($0.error),
-              ]
-            })
-        ),
-      ])
+      ] + derived(merged, merge).facts)
   }
 }
 
 extension String {
-  /// `a + -b` as `a − b`.
-  fileprivate var replacingPlusMinus: String { split(separator: " + -").joined(separator: " − ") }
+  /// `a + -b` as `a - b`.
+  fileprivate var replacingPlusMinus: String { split(separator: " + -").joined(separator: " - ") }
 }

@@ -33,14 +33,9 @@ struct MergeSources {
     let base = try command.base.map { try Self.open($0) }
     var bundles: [Bundle] = []
     inputs = try command.sources.map { path in
-      switch try ExpertSource(path) {
-      case .adapter(let adapter):
-        let input = try MergeInput(adapter, on: base?.description)
-        return try base.map { try input.withoutCopies(of: $0) } ?? input
-      case .stored(let expert):
-        bundles.append(expert.bundle)
-        return try MergeInput(expert)
-      }
+      let source = try ExpertSource(path)
+      if case .stored(let expert) = source { bundles.append(expert.bundle) }
+      return try Self.input(source, base: base)
     }
     let first = bundles.first
     bundle =
@@ -61,7 +56,22 @@ struct MergeSources {
     return try Self.open(path)
   }
 
-  private static func open(_ path: String) throws -> BaseWeights {
+  /// An expert at `path`.
+  static func input(_ path: String, base: BaseWeights?) throws -> MergeInput {
+    try input(ExpertSource(path), base: base)
+  }
+
+  private static func input(_ source: ExpertSource, base: BaseWeights?) throws -> MergeInput {
+    switch source {
+    case .adapter(let adapter):
+      let input = try MergeInput(adapter, on: base?.description)
+      return try base.map { try input.withoutCopies(of: $0) } ?? input
+    case .stored(let expert): return try MergeInput(expert)
+    }
+  }
+
+  /// A base at `path`: a checkpoint, or a bundle that has one.
+  static func open(_ path: String) throws -> BaseWeights {
     PosixFileSystem().kind(path) == .file
       ? try BaseWeights(ResolvedBase(try Bundle(path: path))) : try BaseWeights(HFCheckpoint(path: path))
   }
