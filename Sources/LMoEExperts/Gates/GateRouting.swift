@@ -86,7 +86,8 @@ extension GateRouting {
     copy.places = places.mapValues { place in
       let kept = place.experts.indices.filter { place.experts[$0] != expert }
       return Place(
-        experts: kept.map { place.experts[$0] }, scores: place.scores.isEmpty ? [] : kept.map { place.scores[$0] },
+        experts: kept.map { place.experts[$0] },
+        scores: place.scores.isEmpty ? [] : kept.map { place.scores[$0] },
         rows: place.rows.isEmpty ? [] : kept.map { place.rows[$0] })
     }
     return copy
@@ -94,12 +95,15 @@ extension GateRouting {
 
   /// Every one of these experts alike, for every token.
   public static func uniform(over experts: [Bits128]) -> GateRouting {
-    GateRouting(constant: experts.map { Gate.Weight(expert: $0, value: 0) }, normaliser: .softmax, at: [Gate.globalPlace])
+    GateRouting(
+      constant: experts.map { Gate.Weight(expert: $0, value: 0) }, normaliser: .softmax,
+      at: [Gate.globalPlace])
   }
 
   /// The same numbers at each of the places.
   public init(
-    constant weights: [Gate.Weight], normaliser: Gate.Normaliser, scope: Gate.Scope = .global, at places: [String]
+    constant weights: [Gate.Weight], normaliser: Gate.Normaliser, scope: Gate.Scope = .global,
+    at places: [String]
   ) {
     let sorted = weights.sorted { $0.expert < $1.expert }
     self.init(Gate(.constant(.given(sorted)), scope: scope, normaliser: normaliser))

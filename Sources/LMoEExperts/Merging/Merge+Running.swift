@@ -75,7 +75,8 @@ extension Merge {
           : LowRankProduct(rank: source.rank, a: a, b: b)
         terms[place].append(
           LoadedModule.Term(
-            input: index, weight: (moduleWeights[ByteKey(modules[place].name)] ?? weights)[index], scaling: source.scaling, product: product, bias: bias,
+            input: index, weight: (moduleWeights[ByteKey(modules[place].name)] ?? weights)[index],
+            scaling: source.scaling, product: product, bias: bias,
             magnitude: magnitude))
       }
     }

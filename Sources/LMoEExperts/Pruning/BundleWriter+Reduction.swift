@@ -38,7 +38,8 @@ extension ExpertReduction {
   /// `a+b`, or shorter where that is too long or taken.
   private static func name(for names: [String], _ taken: [String]) -> String {
     let whole = names.joined(separator: "+")
-    let first = whole.utf8.count <= 64 ? whole : "\(names[0].utf8.count <= 48 ? names[0] : "merged")+\(names.count - 1)"
+    let first =
+      whole.utf8.count <= 64 ? whole : "\(names[0].utf8.count <= 48 ? names[0] : "merged")+\(names.count - 1)"
     func isTaken(_ name: String) -> Bool { taken.contains { $0.hasSameBytes(as: name) } }
     guard isTaken(first) else { return first }
     var number = 2
@@ -82,7 +83,8 @@ extension BundleWriter {
     var notes: [String] = []
     if !successors.isEmpty {
       let gone = Set(leaving.map { ByteKey($0) })
-      let remaining = bundle.banks(ofKind: "expert").filter { !gone.contains(ByteKey($0.shortName)) }.map(\.id)
+      let remaining = bundle.banks(ofKind: "expert").filter { !gone.contains(ByteKey($0.shortName)) }.map(
+        \.id)
       for bank in bundle.banks(ofKind: "gate") {
         let stored = try bundle.gate(named: bank.shortName)
         guard let gate = try ReducedGate(stored, successors, remaining: remaining) else { continue }

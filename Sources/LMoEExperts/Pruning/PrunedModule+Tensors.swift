@@ -1,19 +1,23 @@
 import LMoEFormat
 
 extension PrunedModule {
-  /// Its new factors under the names and in the types that they had; none where they stay.
-  func entries() throws -> [NewEntry] {
+  /// Its new factors under the names that they had; none where they stay.
+  ///
+  /// - Parameter type: Gives the type that a tensor had, which it keeps if it is one of floats.
+  func entries(_ type: (String) -> TensorType?) throws -> [NewEntry] {
     guard let factors else { return [] }
-    let precision: MergedExpert.Precision =
-      switch source.dtype {
-      case .f16: .f16
-      case .bf16: .bf16
-      default: .f32
-      }
-    let (rank, columns, rows) = (factors.rank, factors.columns, factors.rows)
+    func entry(_ name: String, _ shape: [Int], _ values: [Float]) throws -> NewEntry {
+      let precision: MergedExpert.Precision =
+        switch type(name)?.dtype {
+        case .f16: .f16
+        case .bf16: .bf16
+        default: .f32
+        }
+      return try MergedExpert.entry(name, shape, values, precision)
+    }
     return [
-      try MergedExpert.entry(source.a, [rank, columns], factors.a, precision),
-      try MergedExpert.entry(source.b, [rows, rank], factors.b, precision),
+      try entry(source.a, [factors.rank, factors.columns], factors.a),
+      try entry(source.b, [factors.rows, factors.rank], factors.b),
     ]
   }
 

@@ -16,7 +16,7 @@ struct PrunedRevision {
       throw ExpertError(
         .invalidExpert, path: expert.path, found: "its card has no table of modules")
     }
-    let entries = try pruned.modules.flatMap { try $0.entries() }
+    let entries = try pruned.modules.flatMap { try $0.entries { expert.manifest.tensor($0)?.type } }
     self.entries = entries
     replaced = Set(entries.map { ByteKey($0.name) })
     let modules = Dictionary(
@@ -97,7 +97,9 @@ extension PrunedExpert {
         "its magnitudes (DoRA) stay as they are, and so do the lengths of the rows that they give; "
           + "what is lost is said of B·A alone")
     }
-    if input.modules.values.contains(where: { $0.bias != nil }) { notes.append("the biases of B stay as they are") }
+    if input.modules.values.contains(where: { $0.bias != nil }) {
+      notes.append("the biases of B stay as they are")
+    }
     if case .entries = rule {
       notes.append(
         "entries of the factors A and B were set to zero, each factor by itself, and not entries of B·A, "

@@ -86,7 +86,8 @@ struct ReducedGate {
       }
       if missing > 0 {
         notes.append(
-          "gate/\(stored.name) has a row of a part of the members at \(missing) places where the others have none")
+          "gate/\(stored.name) has a row of a part of the members at \(missing) places where the others have none"
+        )
       }
       isChanged = isChanged || !rows.isEmpty
     }

@@ -31,13 +31,17 @@ final class DeltaRecorder {
   /// - Parameters:
   ///   - u: x·Āᵀ of the experts that have a weight other than zero in some row [T, R].
   ///   - weights: The gate's weights [T, experts].
-  func record(_ linear: Linear, _ experts: StackedExperts, _ u: Rows, _ weights: Rows, _ x: Rows, _ compute: Compute) {
+  func record(
+    _ linear: Linear, _ experts: StackedExperts, _ u: Rows, _ weights: Rows, _ x: Rows, _ compute: Compute
+  ) {
     let triangles = triangles(linear.name, experts)
-    var own = sums[linear.name]
-      ?? Sums(values: Array(repeating: 0, count: columnCount), counts: Array(repeating: 0, count: columnCount))
+    var own =
+      sums[linear.name]
+      ?? Sums(
+        values: Array(repeating: 0, count: columnCount), counts: Array(repeating: 0, count: columnCount))
     for (index, slot) in experts.slots.enumerated() {
       guard (0..<weights.count).contains(where: { weights[$0, slot.expert] != 0 }) else { continue }
-      let whole = slot.rescaling.map { whole(linear, experts, slot, $0, u, x, compute) }
+      let whole = slot.rescaling.map { lengths(linear, experts, slot, $0, u, x, compute) }
       for row in 0..<u.count {
         let weight = Double(weights[row, slot.expert]).magnitude
         guard weight != 0 else { continue }
@@ -66,7 +70,7 @@ final class DeltaRecorder {
   }
 
   /// What each row gains of an expert with magnitudes, in length.
-  private func whole(
+  private func lengths(
     _ linear: Linear, _ experts: StackedExperts, _ slot: StackedExperts.Slot, _ rescaling: Weight, _ u: Rows,
     _ x: Rows, _ compute: Compute
   ) -> [Double] {

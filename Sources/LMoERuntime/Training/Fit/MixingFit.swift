@@ -1,5 +1,5 @@
-public import LMoECore
-public import LMoEExperts
+import LMoECore
+import LMoEExperts
 import LMoEFormat
 
 /// Looks for weights of experts, the same for every token, with which a few texts cost least: Σ wᵢ·Δᵢ, each expert's B
@@ -80,16 +80,18 @@ public final class MixingFit {
       TrainingModel.Document(tokens: $0.tokens, isTarget: $0.isTarget)
     }
     guard !documents.isEmpty else {
-      throw RuntimeError(.invalidData, path: bundle.path, found: "the texts have no token that could be predicted")
+      throw RuntimeError(
+        .invalidData, path: bundle.path, found: "the texts have no token that could be predicted")
     }
     let layers = base.description.model.layerCount
-    places = scope == .global ? [Gate.globalPlace] : (0..<layers).map { "model.layers.\($0)" }
+    let places = scope == .global ? [Gate.globalPlace] : (0..<layers).map { "model.layers.\($0)" }
     // What changes nothing at a place has no number there; the null expert is not among them.
     let start = 1 / Double(records.count)
     let routing = GateRouting(
       constant: records.map { Gate.Weight(expert: $0.id, value: start) }, normaliser: .none,
       scope: scope == .global ? .global : .layer, at: places)
     (self.scope, experts, ids, self.samples) = (scope, names, records.map(\.id), samples)
+    self.places = places
     let mixture = Mixture.routed(records, routing, hasNull: false, name: "fit", bundle.path)
     let model = try Model(
       base, selection: .weights(names.map { Selection.WeightedExpert($0, start) }), mixture: mixture,
