@@ -10,7 +10,9 @@ import Testing
   /// One line of the index.
   struct Case: Sendable, CustomTestStringConvertible {
     let json: JSON
-    var testDescription: String { "\(json["key"]?.string ?? "?") \(json["options"]?["method"]?.string ?? "")" }
+    var testDescription: String {
+      "\(json["key"]?.string ?? "?") \(json["options"]?["method"]?.string ?? "")"
+    }
 
     var method: MergeMethod {
       let options = json["options"]
@@ -81,7 +83,9 @@ import Testing
   /// PEFT 0.21 gets these wrong, which is why the formulas are the fixtures.
   @Test func `where the reference errs`() throws {
     let errors = try #require(Self.index["peft_errors"])
-    for (name, least) in [("verse cat", 1.0), ("verse svd", 1.0), ("dora svd", 0.5), ("code+biased linear", 0.1)] {
+    for (name, least) in [
+      ("verse cat", 1.0), ("verse svd", 1.0), ("dora svd", 0.5), ("code+biased linear", 0.1),
+    ] {
       #expect(try #require(errors[name]?.double) > least, "\(name)")
     }
   }

@@ -18,7 +18,9 @@ import Testing
     return Dictionary(uniqueKeysWithValues: merged.modules.map { ($0.name, MergeFixtureTests.dense($0)) })
   }
 
-  private func expectEqual(_ found: [String: [Double]], _ expected: [String: [Double]], _ bound: Double = 1e-6) {
+  private func expectEqual(
+    _ found: [String: [Double]], _ expected: [String: [Double]], _ bound: Double = 1e-6
+  ) {
     #expect(Set(found.keys) == Set(expected.keys))
     for (name, values) in expected {
       let distance = MergeFixtureTests.distance(found[name] ?? [], values)
@@ -140,7 +142,8 @@ import Testing
       var method = MergeMethod(kind)
       method.density = 0.3
       let sources = matrices.map { FloatRows($0, columns: 900) }
-      let whole = ElementwiseRows.merging(sources, weights: [1, 0.5, -0.3], keys: [1, 2, 3], by: method, residentBytes: .max)
+      let whole = ElementwiseRows.merging(
+        sources, weights: [1, 0.5, -0.3], keys: [1, 2, 3], by: method, residentBytes: .max)
       let parts = ElementwiseRows.merging(
         matrices.map { CopiedRows($0, columns: 900) }, weights: [1, 0.5, -0.3], keys: [1, 2, 3], by: method,
         residentBytes: 0)

@@ -42,7 +42,8 @@ import Testing
   }
 
   /// What the runtime mixes with given weights is what the merged expert does.
-  @Test(arguments: ["cat", "linear"], [["classic", "rslora"], ["patterns", "embed"], ["rank-1", "all-linear"]])
+  @Test(
+    arguments: ["cat", "linear"], [["classic", "rslora"], ["patterns", "embed"], ["rank-1", "all-linear"]])
   func `merged is mixed`(_ method: String, _ names: [String]) throws {
     // Embeddings take no part in a mixture.
     let plain = names.filter { $0 != "embed" }
@@ -81,7 +82,8 @@ import Testing
     if live != nil {
       let again = try tool.run(
         ["merge"] + names.map(Self.variant) + [
-          "--weights", weights.map { String($0.split(separator: "=")[1]) }.joined(separator: ","), "--base", Self.base,
+          "--weights", weights.map { String($0.split(separator: "=")[1]) }.joined(separator: ","), "--base",
+          Self.base,
           "--into-base", "-o", "other",
         ])
       try #require(again.status == 0, "\(again.err)")
@@ -102,7 +104,9 @@ import Testing
     let configuration = try JSON(parsing: tool.contents("hf/config.json"))
     #expect(configuration["tie_word_embeddings"] == false)
     // The live expert and the merged model agree but for the rounding to bf16.
-    for (file, arguments) in [("hf.lmoe", ["--base", "hf"]), ("b.lmoe", ["--base", base, "--expert", "e=\(Tool.adapter("embed"))"])] {
+    for (file, arguments) in [
+      ("hf.lmoe", ["--base", "hf"]), ("b.lmoe", ["--base", base, "--expert", "e=\(Tool.adapter("embed"))"]),
+    ] {
       let made = try tool.run(["import", "-o", file] + arguments)
       try #require(made.status == 0, "\(made.err)")
     }
@@ -112,10 +116,12 @@ import Testing
   @Test func `a gate gives the merged expert its members' share`() throws {
     try makeBundle(["classic", "rslora", "patterns"])
     try tool.succeed(
-      "gate", "init", "b.lmoe", "--kind", "constant", "--weights", "classic=0.5,rslora=-0.125,patterns=1", "--name",
+      "gate", "init", "b.lmoe", "--kind", "constant", "--weights", "classic=0.5,rslora=-0.125,patterns=1",
+      "--name",
       "g")
     let output = try tool.succeed(
-      "merge", "b.lmoe", "--expert", "classic=0.75", "--expert", "rslora=0.25", "--as", "both", "--gate", "mass",
+      "merge", "b.lmoe", "--expert", "classic=0.75", "--expert", "rslora=0.25", "--as", "both", "--gate",
+      "mass",
       "--replace")
     #expect(output.out.contains("gate/g has a weight for expert/both, for its members' share"))
     #expect(output.out.contains("removed expert/classic, expert/rslora"))
@@ -128,10 +134,13 @@ import Testing
 
   @Test func `what changed is extracted again`() throws {
     let merged = try tool.run(
-      "merge", Self.variant("classic"), Self.variant("all-linear"), "--weights", "1,0.5", "--base", Self.base, "--into-base",
+      "merge", Self.variant("classic"), Self.variant("all-linear"), "--weights", "1,0.5", "--base", Self.base,
+      "--into-base",
       "-o", "hf")
     try #require(merged.status == 0, "\(merged.err)")
-    let report = try tool.succeed("extract", "--base", Self.base, "--tuned", "hf", "--rank", "16", "-o", "lora", "--json").json()
+    let report = try tool.succeed(
+      "extract", "--base", Self.base, "--tuned", "hf", "--rank", "16", "-o", "lora", "--json"
+    ).json()
     #expect(try #require(report["error"]?.double) < 1e-4)
     #expect(report["left_out"] == [])
     let sum = try tool.run(
@@ -152,19 +161,45 @@ import Testing
   }
 
   @Test(arguments: [
-    (["merge", "@classic", "@rslora", "--weights", "0,0", "-o", "x"], "Error: these cannot be merged: all weights are 0, and so would be the result\n"),
-    (["merge", "@classic", "@rslora", "--weights", "1", "-o", "x"], "Error: these cannot be merged: 2 experts have 1 weights; give one for each\n"),
-    (["merge", "@classic", "--method", "slerp", "-o", "x"], "Error: these cannot be merged: slerp goes between 2 experts, not 1; karcher takes any number\n"),
-    (["merge", "@classic", "@saved-norm", "-o", "x"], "Error: @saved-norm: \"base_model.model.model.layers.0.input_layernorm.weight\" cannot be merged so: it comes with values that replace the base's, which no low-rank delta holds; use --into-base\n"),
-    (["merge", "@classic", "@replicated", "-o", "x"], "Error: @replicated: \"layer_replication\" cannot be merged so: it stacks the base's layers anew\n"),
-    (["merge", "@classic", "#math", "-o", "x"], "Error: #math: \"model.layers.0.self_attn.q_proj\" has the shape [64, 64], and @classic has [64, 32] there; experts of one base can be merged, these are of two\n"),
-    (["merge", "@classic", "@dora", "--method", "cat", "--base", "%", "-o", "x"], "Error: @dora: \"model.layers.0.self_attn.q_proj\" cannot be merged so: its magnitudes (DoRA) make the delta more than a product of factors, which cat needs; use --method svd\n"),
-    (["merge", "@classic", "@rslora", "--method", "ties", "--density", "0", "-o", "x"], "Error: these cannot be merged: the density 0.0 is not above 0 and at most 1\n"),
+    (
+      ["merge", "@classic", "@rslora", "--weights", "0,0", "-o", "x"],
+      "Error: these cannot be merged: all weights are 0, and so would be the result\n"
+    ),
+    (
+      ["merge", "@classic", "@rslora", "--weights", "1", "-o", "x"],
+      "Error: these cannot be merged: 2 experts have 1 weights; give one for each\n"
+    ),
+    (
+      ["merge", "@classic", "--method", "slerp", "-o", "x"],
+      "Error: these cannot be merged: slerp goes between 2 experts, not 1; karcher takes any number\n"
+    ),
+    (
+      ["merge", "@classic", "@saved-norm", "-o", "x"],
+      "Error: @saved-norm: \"base_model.model.model.layers.0.input_layernorm.weight\" cannot be merged so: it comes with values that replace the base's, which no low-rank delta holds; use --into-base\n"
+    ),
+    (
+      ["merge", "@classic", "@replicated", "-o", "x"],
+      "Error: @replicated: \"layer_replication\" cannot be merged so: it stacks the base's layers anew\n"
+    ),
+    (
+      ["merge", "@classic", "#math", "-o", "x"],
+      "Error: #math: \"model.layers.0.self_attn.q_proj\" has the shape [64, 64], and @classic has [64, 32] there; experts of one base can be merged, these are of two\n"
+    ),
+    (
+      ["merge", "@classic", "@dora", "--method", "cat", "--base", "%", "-o", "x"],
+      "Error: @dora: \"model.layers.0.self_attn.q_proj\" cannot be merged so: its magnitudes (DoRA) make the delta more than a product of factors, which cat needs; use --method svd\n"
+    ),
+    (
+      ["merge", "@classic", "@rslora", "--method", "ties", "--density", "0", "-o", "x"],
+      "Error: these cannot be merged: the density 0.0 is not above 0 and at most 1\n"
+    ),
   ])
   func `refused`(_ arguments: [String], _ sentence: String) throws {
     func full(_ text: String) -> String {
-      text.replacing("@", with: "\(Tool.fixtures)/variants/llama/").replacing("#", with: "\(Tool.fixtures)/adapters/")
-        .replacing("%", with: Self.base)
+      text.replacing("@", with: "\(Tool.fixtures)/variants/llama/").replacing(
+        "#", with: "\(Tool.fixtures)/adapters/"
+      )
+      .replacing("%", with: Self.base)
     }
     let output = try tool.run(arguments.map(full))
     #expect(output.status == 3)
@@ -182,12 +217,14 @@ import Testing
   @Test func `two runs write the same bytes`() throws {
     for name in ["one", "two"] {
       let output = try tool.run(
-        "merge", Self.variant("classic"), Self.variant("all-linear"), "--method", "dare_ties", "--seed", "7", "-o", name)
+        "merge", Self.variant("classic"), Self.variant("all-linear"), "--method", "dare_ties", "--seed", "7",
+        "-o", name)
       try #require(output.status == 0, "\(output.err)")
     }
     #expect(try contents(ofDirectory: tool.path("one")) == contents(ofDirectory: tool.path("two")))
     let other = try tool.run(
-      "merge", Self.variant("classic"), Self.variant("all-linear"), "--method", "dare_ties", "--seed", "8", "-o", "three")
+      "merge", Self.variant("classic"), Self.variant("all-linear"), "--method", "dare_ties", "--seed", "8",
+      "-o", "three")
     try #require(other.status == 0)
     #expect(try contents(ofDirectory: tool.path("one")) != contents(ofDirectory: tool.path("three")))
   }

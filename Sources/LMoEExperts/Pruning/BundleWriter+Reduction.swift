@@ -54,7 +54,7 @@ extension BundleWriter {
   /// Gates give each merged expert the share that its members had together, and forget all that left.
   ///
   /// - Parameters:
-  ///   - bundle: The bundle that this writer changes, or has copied whole.
+  ///   - bundle: The bundle that this writer changes, or has copied but for those that leave.
   ///   - merged: What the clusters became.
   /// - Returns: What the user should know of the gates.
   /// - Throws: `ExpertError`, `FormatError`.
@@ -92,6 +92,10 @@ extension BundleWriter {
         notes += gate.notes
       }
     }
-    return try notes + removeExperts(leaving).map(\.description)
+    let removed = try leaving.map { try bundle.bank("expert/" + $0) }
+    for bank in removed where banks.contains(where: { $0.name.hasSameBytes(as: bank.name) }) {
+      try removeBank(bank.name)
+    }
+    return try notes + forget(removed).map(\.description)
   }
 }

@@ -113,14 +113,23 @@ extension BundleWriter {
   /// Puts pruned factors in the place of an expert's own; its id stays, and what gates know of it.
   ///
   /// - Parameters:
-  ///   - expert: The expert as it was, in the bundle that this writer changes or has copied.
+  ///   - expert: The expert as it was, in the bundle that this writer changes, or copies but for the expert.
   /// - Throws: `ExpertError` with `non-finite` for values that its type cannot hold, `invalid-expert`;
   ///   `FormatError`.
   public func prune(_ expert: StoredExpert, to pruned: PrunedExpert) throws {
     let revision = try PrunedRevision(
       pruned, of: expert, base: try? expert.bundle.baseDescription(), clock: options.clock())
-    let bank = try reviseBank(
-      expert.bank.name, card: revision.card, keeping: revision.keeps, adding: revision.entries)
+    let bank: BankEntry
+    if banks.contains(where: { $0.name.hasSameBytes(as: expert.bank.name) }) {
+      bank = try reviseBank(
+        expert.bank.name, card: revision.card, keeping: revision.keeps, adding: revision.entries)
+    } else {
+      let kept = expert.manifest.entries.filter(revision.keeps).map {
+        NewEntry(copying: BankedEntry(bank: expert.bank.name, entry: $0), of: expert.bundle)
+      }
+      bank = try addBank(
+        expert.bank.name, id: expert.bank.id, card: revision.card, entries: kept + revision.entries)
+    }
     // What no reader would take is not written.
     _ = try ExpertFit(card: revision.card, manifest: try manifest(of: bank), path: expert.path)
   }

@@ -45,9 +45,10 @@ struct ExpertPruningRun {
     let merged = try reduction.merged(
       in: bundle, rank: command.weights.choice, base: try merges ? baseWeights() : nil,
       on: command.options.pool)
-    let change = try BundleChange(command.file, output: command.output, command.write.writerOptions())
+    let leaving = reduction.leaving.map { candidates[$0].name } + merged.flatMap(\.members)
+    let change = try BundleChange(
+      command.file, output: command.output, without: leaving, known: bundle, command.write.writerOptions())
     defer { change.writer.abort() }
-    try Self.requireSame(change.bundle, bundle)
     let notes = try change.writer.reduce(reduction, merged: merged, of: change.bundle)
     let written = try change.writer.commit(
       note: "prune --experts \(count) " + (merges ? "--merge-similar" : "--by \(criterion.rawValue)"))
@@ -73,14 +74,6 @@ struct ExpertPruningRun {
             )
             .sentence
         } + notes.map { "  " + $0.printable })
-  }
-
-  /// What was measured is of the file as it was then.
-  private static func requireSame(_ now: Bundle, _ then: Bundle) throws {
-    guard now.root.generation == then.root.generation else {
-      throw ExpertError(
-        .invalidPruning, path: now.path, found: "it was changed by somebody else meanwhile; start again")
-    }
   }
 
   // MARK: Numbers

@@ -17,28 +17,24 @@ struct WeightPruningRun {
 
   func run() throws {
     if PosixFileSystem().kind(command.file) == .directory { return try runDirectory() }
-    let names = try Self.names(command.weights.expert, in: try Bundle(path: command.file))
-    if command.dryRun {
-      let bundle = try Bundle(path: command.file)
-      let done = try prune(names.map { try MergeInput(StoredExpert($0, in: bundle)) })
-      return command.report.print(json(done, [("path", .string(command.file)), ("dry_run", true)])) {
-        for line in lines(done) { Terminal.print(line) }
-        Terminal.print("Nothing was changed.")
-      }
-    }
-    let change = try BundleChange(command.file, output: command.output, command.write.writerOptions())
-    defer { change.writer.abort() }
-    let experts = try names.map { try StoredExpert($0, in: change.bundle) }
+    let bundle = try Bundle(path: command.file, options: command.options.read.bundleOptions)
+    let experts = try Self.names(command.weights.expert, in: bundle).map { try StoredExpert($0, in: bundle) }
     let done = try prune(experts.map { try MergeInput($0) })
-    for (expert, item) in zip(experts, done) where item.pruned.isChanged {
-      try change.writer.prune(expert, to: item.pruned)
-    }
-    guard done.contains(where: \.pruned.isChanged) || command.output != nil else {
-      return command.report.print(json(done, [("path", .string(command.file)), ("written_bytes", 0)])) {
+    let changed = zip(experts, done).filter { $0.1.pruned.isChanged }
+    guard !command.dryRun, !changed.isEmpty || command.output != nil else {
+      return command.report.print(
+        json(done, [("path", .string(command.file)), ("dry_run", .bool(command.dryRun))])
+      ) {
         for line in lines(done) { Terminal.print(line) }
-        Terminal.print("Nothing was to be pruned; the bundle is as it was.")
+        Terminal.print(
+          command.dryRun ? "Nothing was changed." : "Nothing was to be pruned; the bundle is as it was.")
       }
     }
+    let names = changed.map(\.0.bank.shortName)
+    let change = try BundleChange(
+      command.file, output: command.output, without: names, known: bundle, command.write.writerOptions())
+    defer { change.writer.abort() }
+    for (expert, item) in changed { try change.writer.prune(expert, to: item.pruned) }
     let what = "pruned " + names.map { "expert/\($0)" }.joined(separator: ", ")
     let written = try change.writer.commit(note: "prune" + what.dropFirst(6))
     command.report.printChange(
