@@ -145,7 +145,7 @@ import class LMoEFormat.Bundle
   private func constant(_ weights: JSON, _ normaliser: JSON = "softmax", members: JSON = "all") -> JSON {
     [
       "card": 1, "kind": "gate", "score": "constant", "input": "none", "scope": "global",
-      "normaliser": normaliser, "temperature": 0.5, "weights": weights, "members": members,
+      "normaliser": normaliser, "temperature": .double(0.5), "weights": weights, "members": members,
     ]
   }
 
@@ -163,8 +163,8 @@ import class LMoEFormat.Bundle
 
   @Test func `given weights keep the share of both`() throws {
     let list: JSON = [
-      ["expert": "MATH", "weight": 0.3], ["expert": "CODE", "weight": -0.2],
-      ["expert": "VERSE", "weight": 0.1],
+      ["expert": "MATH", "weight": .double(0.3)], ["expert": "CODE", "weight": .double(-0.2)],
+      ["expert": "VERSE", "weight": .double(0.1)],
     ]
     let (soft, new, old) = try reduced(constant(list))
     let found = weights(soft)
