@@ -110,7 +110,8 @@ lmoe_difference lmoe_compare(const float *values, const float *others, size_t co
 
 // MARK: Products (gemm.c)
 
-/// One term of a sum of products: `x` (m x depth, row-major, float32) times a weight of any float kind but F64.
+/// One term of a sum of products: `x` (m x depth, row-major, float32) times a weight of any float kind but F64, or of
+/// quantized blocks.
 typedef struct {
   const float *x;
   /// Floats from one row of x to the next.
@@ -118,13 +119,27 @@ typedef struct {
   const void *weight;
   /// Elements from one row of the weight to the next.
   ptrdiff_t weight_stride;
-  /// LMOE_F32, LMOE_F16 or LMOE_BF16.
+  /// LMOE_F32, LMOE_F16 or LMOE_BF16, or the scheme of the blocks.
   int kind;
   /// 1: the weight is columns x depth (x times its transpose, a linear layer); 0: it is depth x columns.
   int is_transposed;
   /// The length of the sums.
   size_t depth;
+  /// Elements of a block, where there are blocks.
+  size_t block;
+  /// The element of a weight of NF4 that it begins with, for its blocks know no rows.
+  size_t weight_first;
+  /// Rows of x as lmoe_integer_rows makes them, if sums are to be of integers; null: of the floats they stand for.
+  const void *x_integers;
 } lmoe_term;
+
+/// Whether products with a transposed weight of those blocks can be of integers.
+int lmoe_has_integers(int scheme, size_t block);
+/// Bytes of a row of x in eight bits.
+size_t lmoe_integer_row_bytes(size_t depth);
+/// Rows of x in eight bits with a scale for every 32 elements, rounded to nearest even. A run that holds an infinity
+/// or a NaN has the scale NaN; one whose largest element is below 2^-100 is zero. `out` is 64-byte aligned.
+void lmoe_integer_rows(const float *x, ptrdiff_t x_stride, size_t rows, size_t depth, void *out);
 
 /// Columns [first, end) of y (m x columns) become, or with `accumulates` gain, the sum of all terms:
 /// y[i][j] = sum_t sum_k x_t[i][k] * w_t[j][k]. Single-threaded; `scratch` has lmoe_gemm_scratch floats.
@@ -133,7 +148,7 @@ void lmoe_gemm(size_t m, const lmoe_term *terms, size_t term_count, size_t first
 /// The floats of scratch that lmoe_gemm needs for sums of that total depth over all terms.
 size_t lmoe_gemm_scratch(size_t depth);
 
-/// The kernels in use: "avx512", "avx2" or "portable".
+/// The kernels in use: "avx512vnni", "avx512", "avx2" or "portable".
 const char *lmoe_kernel_variant(void);
 /// Makes the calling thread use those kernels, or with NULL again the best; 0 if this processor cannot.
 int lmoe_select_kernels(const char *name);
@@ -219,6 +234,32 @@ void lmoe_dropout_backward(const float *d, size_t count, uint64_t key, uint64_t 
 /// Writes the transpose of `matrix` (rows x columns, `stride` floats from row to row) to `out` (columns x rows).
 void lmoe_transpose_strided(const float *matrix, size_t rows, size_t columns, ptrdiff_t stride, float *out,
                             ptrdiff_t out_stride);
+
+// MARK: Merging (merging.c)
+
+/// The bins of a histogram of magnitudes: the upper half of their bits, which orders them.
+enum { LMOE_MAGNITUDE_BINS = 32768 };
+
+/// Adds to each of LMOE_MAGNITUDE_BINS bins how many values have a magnitude in it.
+void lmoe_magnitude_histogram(const float *x, size_t count, uint64_t *bins);
+/// Writes the magnitudes that lie in a bin to `out`, which has room for one more than there are. Returns how many
+/// they are.
+size_t lmoe_collect_magnitudes(const float *x, size_t count, uint32_t bin, float *out);
+/// x[i] = 0 unless least <= |x[i]| <= most.
+void lmoe_trim(float *x, size_t count, float least, float most);
+/// The sum of |x[i]|, in double precision.
+double lmoe_sum_magnitudes(const float *x, size_t count);
+
+/// What an elected sum is divided by: nothing, the number of those who agree, or the sum of their weights.
+enum { LMOE_DIVIDE_BY_NOTHING, LMOE_DIVIDE_BY_COUNT, LMOE_DIVIDE_BY_WEIGHTS };
+
+/// The sign of sum_d votes[d] deltas[d][i] is elected (+ for 0); out[i] = factor times the sum of
+/// weights[d] deltas[d][i] over those d whose vote has that sign, divided as said (by 1 if that is 0). `out` may be
+/// any of the deltas.
+void lmoe_elect(const float *const *deltas, size_t deltas_count, const float *votes, const float *weights,
+                int divisor, float factor, size_t count, float *out);
+/// Converts float32 to bf16 (round to nearest even).
+void lmoe_to_bf16(const float *values, size_t count, uint16_t *out);
 
 // MARK: System (system.c)
 

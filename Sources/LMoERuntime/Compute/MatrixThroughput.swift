@@ -11,7 +11,7 @@ public enum MatrixThroughput {
     let rows = Model.passRows
     let x = OwnedRows(rows, width)
     let y = OwnedRows(rows, width)
-    let buffer = RawBuffer(count: width * width * Weight.Kind.f16.bytes)
+    let buffer = RawBuffer(count: Weight.Kind.f16.bytes(width * width))
     for row in 0..<rows {
       for column in 0..<width { x.rows[row, column] = Float((row &* 31 &+ column &* 17) % 64) / 64 }
     }

@@ -61,7 +61,3 @@ extension GateInstance {
     }
   }
 }
-
-extension Weight {
-  fileprivate var bytes: Int { count * kind.bytes }
-}

@@ -39,16 +39,16 @@ final class WeightStore: Sendable {
         .unsupportedType, path: bundle.path, name: bank.name + "/" + entry.name, found: entry.type.dtypeName)
     }
     let mappable = entries.filter {
-      Weight.Kind($0.type.dtype) != nil && $0.isRawExtent && !$0.chunks.isEmpty
+      Weight.Kind($0.type) != nil && $0.isRawExtent && !$0.chunks.isEmpty
     }
     let mapped = Guarded<[ByteKey: Weight]>([:])
     try OrderedJobs<FormatError>.run(count: mappable.count, on: pool) { (turn) throws(FormatError) in
       let entry = mappable[turn.index]
-      guard let kind = Weight.Kind(entry.type.dtype),
+      guard let kind = Weight.Kind(entry.type),
         let (region, range) = try bundle.mappedBytes(of: entry, in: bank)
       else { return }
       let base = unsafe UnsafeRawBufferPointer(rebasing: region.bytes[range])
-      guard let start = base.baseAddress, range.lowerBound % kind.bytes == 0 else { return }
+      guard let start = base.baseAddress, range.lowerBound % kind.alignment == 0 else { return }
       let weight = unsafe Weight(
         start, kind: kind, rows: entry.type.rows, columns: entry.type.columns, owner: region)
       mapped.withValue { $0[ByteKey(entry.name)] = weight }
@@ -89,10 +89,10 @@ final class WeightStore: Sendable {
     return WeightStore(weights, isMapped: false)
   }
 
-  /// Takes decoded bytes; what the kernels do not read, float64 and quantized blocks, becomes float32.
+  /// Takes decoded bytes; float64, which nobody computes with, becomes float32.
   private static func weight(_ type: TensorType, _ buffer: RawBuffer) -> Weight? {
     guard let start = unsafe buffer.bytes.baseAddress else { return nil }
-    if let kind = Weight.Kind(type.dtype) {
+    if let kind = Weight.Kind(type) {
       return unsafe Weight(start, kind: kind, rows: type.rows, columns: type.columns, owner: buffer)
     }
     guard let values = FloatValues(type) else { return nil }
