@@ -35,12 +35,15 @@ let package = Package(
     .target(
       name: "CLMoEKernels",
       cSettings: [.unsafeFlags(["-O2"], .when(configuration: .debug))]),
+    // BLAS and LAPACK, loaded at run time when they are first needed (Debian: libopenblas0-pthread).
+    .target(name: "CLAPACK"),
     .target(name: "LMoECore", dependencies: ["CLMoEKernels"], swiftSettings: swiftSettings),
     .target(
       name: "LMoEFormat", dependencies: ["LMoECore", "CLMoEKernels", "CZstd"],
       swiftSettings: swiftSettings),
     .target(
-      name: "LMoEExperts", dependencies: ["LMoEFormat", "LMoECore"], swiftSettings: swiftSettings),
+      name: "LMoEExperts", dependencies: ["LMoEFormat", "LMoECore", "CLMoEKernels", "CLAPACK"],
+      swiftSettings: swiftSettings),
     .target(
       name: "LMoERuntime", dependencies: ["LMoEExperts", "LMoEFormat", "LMoECore", "CLMoEKernels"],
       swiftSettings: swiftSettings),

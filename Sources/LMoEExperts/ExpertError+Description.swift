@@ -56,6 +56,9 @@ extension ExpertError: CustomStringConvertible {
     case .unexpectedWeight:
       return
         "\(path): the tensor \(name) has no place in a \(expected) model; the checkpoint is of another architecture than config.json says"
+    case .unsupportedElement:
+      return
+        "\(path): the tensor \(name) is \(found), which this tool cannot compute with; convert the model to F16, BF16, Q8_0, Q6_K, Q4_K or Q4_0"
 
     case .unsupportedAdapter:
       return "\(path): \(name) is \(found), which this tool cannot represent; \(expected)"
@@ -160,6 +163,18 @@ extension ExpertError: CustomStringConvertible {
     case .nothingToQuantize: return "\(path) has nothing to quantize: \(found)"
     case .invalidTraining:
       return "\(path): \(name) cannot be trained so: it was given \(found)"
+
+    case .noLinearAlgebra:
+      return
+        "no LAPACK library was found, which this needs; install one (Debian and Ubuntu: apt install libopenblas0-pthread)"
+    case .linearAlgebra: return "the linear algebra library gave up: \(found)"
+    case .noStaticDelta:
+      return
+        "\(path): \(name) cannot be merged so: \(found)\(self.expected.map { "; use \($0.printable)" } ?? "")"
+    case .mergeMismatch:
+      return
+        "\(path): \(name) has the shape \(found), and \(self.expected ?? "another's is different"); experts of one base can be merged, these are of two"
+    case .invalidMerge: return "these cannot be merged: \(found)"
     }
   }
 }

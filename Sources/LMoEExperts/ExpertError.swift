@@ -24,6 +24,7 @@ public struct ExpertError: Error, Hashable, Sendable {
     case missingWeight = "missing-weight"
     case weightShape = "weight-shape"
     case unexpectedWeight = "unexpected-weight"
+    case unsupportedElement = "unsupported-element"
     // Adapters.
     case unsupportedAdapter = "unsupported-adapter"
     case mutatedBase = "mutated-base"
@@ -72,6 +73,12 @@ public struct ExpertError: Error, Hashable, Sendable {
     case weightsElsewhere = "weights-elsewhere"
     case nothingToQuantize = "nothing-to-quantize"
     case quantizedExport = "quantized-export"
+    // Merging.
+    case noLinearAlgebra = "no-linear-algebra"
+    case linearAlgebra = "linear-algebra"
+    case noStaticDelta = "no-static-delta"
+    case mergeMismatch = "merge-mismatch"
+    case invalidMerge = "invalid-merge"
   }
 
   /// The kind of error.

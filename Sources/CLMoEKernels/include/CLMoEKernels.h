@@ -235,6 +235,32 @@ void lmoe_dropout_backward(const float *d, size_t count, uint64_t key, uint64_t 
 void lmoe_transpose_strided(const float *matrix, size_t rows, size_t columns, ptrdiff_t stride, float *out,
                             ptrdiff_t out_stride);
 
+// MARK: Merging (merging.c)
+
+/// The bins of a histogram of magnitudes: the upper half of their bits, which orders them.
+enum { LMOE_MAGNITUDE_BINS = 32768 };
+
+/// Adds to each of LMOE_MAGNITUDE_BINS bins how many values have a magnitude in it.
+void lmoe_magnitude_histogram(const float *x, size_t count, uint64_t *bins);
+/// Writes the magnitudes that lie in a bin to `out`, which has room for one more than there are. Returns how many
+/// they are.
+size_t lmoe_collect_magnitudes(const float *x, size_t count, uint32_t bin, float *out);
+/// x[i] = 0 unless least <= |x[i]| <= most.
+void lmoe_trim(float *x, size_t count, float least, float most);
+/// The sum of |x[i]|, in double precision.
+double lmoe_sum_magnitudes(const float *x, size_t count);
+
+/// What an elected sum is divided by: nothing, the number of those who agree, or the sum of their weights.
+enum { LMOE_DIVIDE_BY_NOTHING, LMOE_DIVIDE_BY_COUNT, LMOE_DIVIDE_BY_WEIGHTS };
+
+/// The sign of sum_d votes[d] deltas[d][i] is elected (+ for 0); out[i] = factor times the sum of
+/// weights[d] deltas[d][i] over those d whose vote has that sign, divided as said (by 1 if that is 0). `out` may be
+/// any of the deltas.
+void lmoe_elect(const float *const *deltas, size_t deltas_count, const float *votes, const float *weights,
+                int divisor, float factor, size_t count, float *out);
+/// Converts float32 to bf16 (round to nearest even).
+void lmoe_to_bf16(const float *values, size_t count, uint16_t *out);
+
 // MARK: System (system.c)
 
 /// Takes (1), or gives up (0), an exclusive open-file-description lock on byte 1. 0 or an errno.

@@ -28,7 +28,9 @@ public struct BundleExport: Sendable {
   @discardableResult public func write(_ name: String, to path: String) throws -> [String] {
     let bank = try bundle.bank(name)
     if bank.isExternal, base == nil { throw FormatError(.external, path: bundle.path, bank: bank.name) }
-    return try making(path) { made, directory in try writeOriginals(bank, directory, &made) }
+    return try NewDirectory.making(path, in: system) { made, directory in
+      try writeOriginals(bank, directory, &made)
+    }
   }
 
   /// Writes the expert `name` to the new directory `path` as a PEFT adapter made from its card, whatever files
@@ -39,28 +41,47 @@ public struct BundleExport: Sendable {
   @discardableResult public func writeAdapter(
     _ name: String, to path: String
   ) throws -> (files: [String], notes: [String]) {
-    let bank = try bundle.bank("expert/" + name)
-    let manifest = try bundle.manifest(of: bank)
-    let writer = try PEFTWriter(card: try bundle.card(of: bank), path: bundle.path, expert: name)
-    try requireFloats(bank, manifest)
-    let layers = try? bundle.baseDescription().model.layerCount
-    let configuration = try writer.configuration(layers: layers)
-    let files = try making(path) { made, directory in
-      try writeAtomically(
-        try made.place(PEFTAdapter.configurationName, in: directory, of: bundle.path), in: system,
-        failure: { $0 }
-      ) { (file) throws(FileError) in try file.write(Array(configuration.utf8), at: 0) }
-      try SafetensorsWriter.write(
-        try made.place(PEFTAdapter.weights, in: directory, of: bundle.path),
-        tensors: try manifest.tensors.compactMap { try adapterEntry($0, writer) },
-        metadata: [("format", "pt")], in: system)
-      return try [PEFTAdapter.configurationName, PEFTAdapter.weights]
-        + writeFiles(of: bank, manifest, directory, &made)
+    let writer = try adapterWriter(name)
+    let files = try NewDirectory.making(path, in: system) { made, directory in
+      try writeAdapter(name, writer, to: directory, &made)
     }
     let notes =
       writer.usesPatterns
       ? ["its modules differ in rank or scaling, which PEFT reads and vLLM passes over"] : []
     return (files, notes)
+  }
+
+  /// What makes the configuration of the expert `name`.
+  func adapterWriter(_ name: String) throws -> PEFTWriter {
+    let card = try bundle.card(of: try bundle.bank("expert/" + name))
+    return try PEFTWriter(card: card, path: bundle.path, expert: name)
+  }
+
+  /// Writes an expert into a directory that is being made.
+  func writeAdapter(
+    _ name: String, _ writer: PEFTWriter, to directory: String, _ made: inout MadeFiles
+  ) throws -> [String] {
+    let bank = try bundle.bank("expert/" + name)
+    let manifest = try bundle.manifest(of: bank)
+    try requireFloats(bank, manifest)
+    let layers = try? bundle.baseDescription().model.layerCount
+    let configuration = try writer.configuration(layers: layers)
+    try write(Array(configuration.utf8), PEFTAdapter.configurationName, in: directory, &made)
+    try SafetensorsWriter.write(
+      try made.place(PEFTAdapter.weights, in: directory, of: bundle.path),
+      tensors: try manifest.tensors.compactMap { try adapterEntry($0, writer) },
+      metadata: [("format", "pt")], in: system)
+    return try [PEFTAdapter.configurationName, PEFTAdapter.weights]
+      + writeFiles(of: bank, manifest, directory, &made)
+  }
+
+  /// Writes a small file into a directory that is being made.
+  func write(
+    _ bytes: [UInt8], _ name: String, in directory: String, _ made: inout MadeFiles
+  ) throws {
+    try writeAtomically(
+      try made.place(name, in: directory, of: bundle.path), in: system, failure: { $0 }
+    ) { (file) throws(FileError) in try file.write(bytes, at: 0) }
   }
 
   /// Whether the expert has the files it came from, so that they can be written again.
@@ -88,29 +109,6 @@ public struct BundleExport: Sendable {
       written.append(relative)
     }
     return written
-  }
-
-  /// Makes a directory under a temporary name, has `body` fill it, and gives it its name.
-  private func making(
-    _ path: String, _ body: (inout MadeFiles, String) throws -> [String]
-  ) throws -> [String] {
-    if system.kind(path) != nil { throw ExpertError(.outputExists, path: path) }
-    var trimmed = path
-    while trimmed.count > 1, trimmed.hasSuffix("/") { trimmed.removeLast() }
-    let temporary = try temporaryPath(for: trimmed)
-    var made = MadeFiles(system)
-    TemporaryFiles.began(temporary)
-    defer { TemporaryFiles.ended(temporary) }
-    do {
-      try made.directory(temporary)
-      let written = try body(&made, temporary)
-      try system.rename(temporary, to: trimmed)
-      try system.syncDirectory(of: trimmed)
-      return written
-    } catch {
-      made.removeAll()
-      throw error
-    }
   }
 
   private func writeOriginals(

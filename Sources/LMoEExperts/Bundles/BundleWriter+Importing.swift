@@ -32,7 +32,8 @@ extension BundleWriter {
     var card: JSON = .null
     let bank = try addBank("base", entries: entries, isExternal: !embeds) { contentID in
       card = Cards.base(
-        checkpoint, model, weights.map(\.type), quantized, sourceID: contentID, norms: norms.norms,
+        checkpoint.facts(weights.map(\.type), quantized), model.names.model, model.tokenizer,
+        sourceID: quantized == nil ? contentID : nil, norms: norms.norms,
         ignoredKeys: ignoredKeys, clock: clock)
       return card
     }
@@ -97,4 +98,14 @@ public func requireExpertName(_ name: String) throws {
     !name.utf8.contains(where: { forbidden.contains($0) }), name != ".", name != "..",
     name.utf8.first != UInt8(ascii: " "), name.utf8.last != UInt8(ascii: " ")
   else { throw ExpertError(.invalidName, path: "", name: name) }
+}
+
+extension HFCheckpoint {
+  /// What its card says of where it comes from.
+  fileprivate func facts(_ types: [TensorType], _ quantized: QuantizationMethod?) -> Cards.BaseFacts {
+    Cards.BaseFacts(
+      architecture: architecture, modelType: modelType, types: types,
+      files: quantized == nil ? files.map { ($0.name, $0.file.tensors.count) } : [], leftOut: leftOut,
+      path: path, quantized: quantized.map { ($0.type.name, $0.title) })
+  }
 }

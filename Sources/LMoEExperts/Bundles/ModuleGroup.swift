@@ -17,10 +17,12 @@ public struct ModuleGroup: Sendable {
     /// Whether B has a bias.
     public let hasBias: Bool
 
-    /// The numbers of linear layers without biases or magnitudes.
-    public init(rank: Int, alpha: Double, scaling: Double) {
+    /// The numbers of modules without magnitudes.
+    public init(
+      rank: Int, alpha: Double, scaling: Double, isEmbedding: Bool = false, hasBias: Bool = false
+    ) {
       (self.rank, self.alpha, self.scaling) = (rank, alpha, scaling)
-      (isEmbedding, isDoRA, hasBias) = (false, false, false)
+      (self.isEmbedding, isDoRA, self.hasBias) = (isEmbedding, false, hasBias)
     }
 
     init(_ module: LoRAModule) {

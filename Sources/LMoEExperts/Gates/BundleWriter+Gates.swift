@@ -16,8 +16,8 @@ extension BundleWriter {
     let part = GateSubset(without: removed, of: banks)
     var changes: [GateChange] = []
     for bank in banks where bank.kind == "gate" {
-      guard let base, let card = try base.card(of: bank),
-        let change = part.change(bank, card: card, manifest: try base.manifest(of: bank))
+      guard let card = try card(of: bank),
+        let change = part.change(bank, card: card, manifest: try manifest(of: bank))
       else { continue }
       if change.rowCount > 0 {
         try reduceBank(bank.name, card: part.card(card)) { part.keeps($0.name, $0.class) }

@@ -59,10 +59,11 @@ public struct Quantization: Sendable {
       try plan.write(to: writer, isCopy: output != nil)
     }
     if let output, system.kind(output) != nil { throw FormatError(.alreadyExists, path: output) }
+    let tensors = try plans.flatMap { try $0.report(writer) }
     let added = try writer.commit(note: note)
     return QuantizationReport(
-      path: writer.path, generation: writer.generation, addedBytes: added,
-      tensors: try plans.flatMap { try $0.report(writer) }, notes: plans.flatMap(\.notes))
+      path: writer.path, generation: writer.generation, addedBytes: added, tensors: tensors,
+      notes: plans.flatMap(\.notes))
   }
 
   /// Raw bytes that it writes, for progress.

@@ -69,6 +69,24 @@ extension BundleWriter {
     }
   }
 
+  /// The card of a bank that this writer has written, or found in the file; nil if it has none.
+  ///
+  /// - Throws: `card-damaged`, `card-invalid`, `io`.
+  public func card(of bank: BankEntry) throws(FormatError) -> JSON? {
+    guard let extent = bank.card else { return nil }
+    return try step { () throws(FormatError) in
+      let bytes = try io { () throws(FileError) in
+        try file.bytes(at: extent.offset, count: Int(extent.length))
+      }
+      guard Checksum.hash128(bytes) == extent.hash else {
+        throw FormatError(.cardDamaged, bank: bank.name, offset: extent.offset)
+      }
+      do throws(JSONError) { return try JSON(parsing: bytes) } catch {
+        throw FormatError(.cardInvalid, bank: bank.name, found: error.description)
+      }
+    }
+  }
+
   /// Puts a bank in its place by name.
   func insert(_ bank: BankEntry) {
     let place = banks.firstIndex { ByteKey(bank.name) < ByteKey($0.name) } ?? banks.count

@@ -41,36 +41,66 @@ public enum SafetensorsWriter {
     }
   }
 
-  /// Writes tensors with a head of our own: widest elements first, then by name, so that each is aligned to
-  /// its element and the first to 64 bytes.
+  /// Writes tensors with a head of our own, all workers reading at once.
   ///
+  /// The widest elements come first, then it goes by name, so that each tensor is aligned to its element and the
+  /// first to 64 bytes.
+  ///
+  /// - Parameter progress: Called with the number of bytes that were written, from any worker.
   /// - Throws: `too-large` for more than the format holds, `invalid-name` for block-quantized tensors, or what
   ///   a source throws.
   public static func write(
     _ path: String, tensors: [NewEntry], metadata: [(key: String, value: String)] = [],
-    in system: any FileSystem = PosixFileSystem()
+    on pool: WorkerPool = .shared, in system: any FileSystem = PosixFileSystem(),
+    progress: @escaping @Sendable (UInt64) -> Void = { _ in }
   ) throws(FormatError) {
-    let sorted = tensors.sorted {
-      (-$0.type.unitBytes, ByteKey($0.name)) < (-$1.type.unitBytes, ByteKey($1.name))
-    }
+    let sorted = self.sorted(tensors)
     let head = try self.head(of: sorted, metadata: metadata)
+    var positions: [UInt64] = []
+    var end = UInt64(head.count)
+    for tensor in sorted {
+      positions.append(end)
+      end += UInt64(tensor.type.rawBytes)
+    }
+    let places = positions
     try writeAtomically(path, in: system, failure: { FormatError($0) }) { (file) throws(FormatError) in
       try io { () throws(FileError) in try file.write(head, at: 0) }
-      var position = UInt64(head.count)
-      let buffer = RawBuffer(count: 1 << 20)
-      for tensor in sorted {
-        var offset = 0
-        while offset < tensor.type.rawBytes {
-          let part = unsafe buffer.prefix(min(1 << 20, tensor.type.rawBytes - offset))
-          try unsafe tensor.source.read(into: part, at: UInt64(offset))
-          try io { () throws(FileError) in
-            try unsafe file.write(UnsafeRawBufferPointer(part), at: position)
-          }
-          position += UInt64(part.count)
-          offset += part.count
-        }
+      try unsafe SourceReader(sorted, on: pool).read { (index, offset, bytes) throws(FormatError) in
+        let place = places[index] + UInt64(offset)
+        try io { () throws(FileError) in try unsafe file.write(bytes, at: place) }
+        progress(UInt64(bytes.count))
       }
     }
+  }
+
+  /// The bytes of a file with a head of our own, in memory.
+  ///
+  /// - Throws: what `write` does.
+  public static func bytes(
+    of tensors: [NewEntry], metadata: [(key: String, value: String)] = []
+  ) throws(FormatError) -> [UInt8] {
+    let sorted = self.sorted(tensors)
+    var bytes = try head(of: sorted, metadata: metadata)
+    for tensor in sorted {
+      let buffer = RawBuffer(count: tensor.type.rawBytes)
+      let part = unsafe buffer.prefix(tensor.type.rawBytes)
+      try unsafe tensor.source.read(into: part, at: 0)
+      unsafe bytes.append(contentsOf: part)
+    }
+    return bytes
+  }
+
+  /// The head that `write` puts before tensors: length word and JSON text.
+  ///
+  /// - Throws: `too-large` or `invalid-name`, as `write` does.
+  public static func head(
+    for tensors: [NewEntry], metadata: [(key: String, value: String)] = []
+  ) throws(FormatError) -> [UInt8] {
+    try head(of: sorted(tensors), metadata: metadata)
+  }
+
+  private static func sorted(_ tensors: [NewEntry]) -> [NewEntry] {
+    tensors.sorted { (-$0.type.unitBytes, ByteKey($0.name)) < (-$1.type.unitBytes, ByteKey($1.name)) }
   }
 
   /// Length word and JSON text for tensors in the given order, padded to 64 bytes.

@@ -8,6 +8,8 @@ struct ExpertArgument: ExpressibleByArgument, Sendable {
   let name: String
   let directory: String
 
+  init(name: String, directory: String) { (self.name, self.directory) = (name, directory) }
+
   init?(argument: String) {
     let text = argument.utf8
     guard let equals = text.firstIndex(of: UInt8(ascii: "=")), equals > text.startIndex else { return nil }
