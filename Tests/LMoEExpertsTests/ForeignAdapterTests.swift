@@ -221,6 +221,32 @@ import class LMoEFormat.Bundle
       sentence.contains("X-LoRA model with 2 adapters") && sentence.contains("--xlora \(directory.path)"))
   }
 
+  @Test func `an adapter in a pickle is the adapter`() throws {
+    let model = try Fixture.model("llama").names.model
+    let pickled = try PEFTAdapter(opening: Fixture.path("torch/adapter"), on: { model })
+    let plain = try PEFTAdapter(path: Fixture.path("variants/llama/mixed"))
+    #expect(pickled.modules.map(\.name) == plain.modules.map(\.name))
+    #expect(pickled.modules.map(\.scaling) == plain.modules.map(\.scaling))
+    #expect(pickled.file.tensors.map(\.type) == plain.file.tensors.map(\.type))
+    for (left, right) in zip(pickled.file.tensors, plain.file.tensors) {
+      #expect(left.name == right.name)
+      #expect(
+        try GGUFExportTests.bytes(pickled.file.source(of: left), left.type)
+          == GGUFExportTests.bytes(plain.file.source(of: right), right.type))
+    }
+    // Where nobody asked for other formats, pickles stay closed.
+    #expect(refusal { _ = try PEFTAdapter(path: Fixture.path("torch/adapter")) }.contains("a pickle"))
+  }
+
+  @Test func `a MixLoRA model is refused with what it holds`() throws {
+    let model = try Fixture.model("llama").names.model
+    let sentence = refusal { _ = try PEFTAdapter(opening: Fixture.path("torch/mixlora"), on: { model }) }
+    #expect(
+      sentence.contains(
+        "3 experts in each of 2 feed-forward networks and 4 linear layers without experts"), "\(sentence)")
+    #expect(sentence.contains("nothing was imported"))
+  }
+
   @Test func `a mixture of feed-forward networks is refused by name`() throws {
     let scratch = try Scratch()
     for (type, says) in [("MIXLORA", "it mixes whole feed-forward networks"), ("MOLA", "in a pickle")] {
