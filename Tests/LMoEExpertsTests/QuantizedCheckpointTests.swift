@@ -8,9 +8,16 @@ import class LMoEFormat.Bundle
 
 /// zlib's CRC-32.
 private func checksum(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
-  ~bytes.reduce(~UInt32(0)) { crc, byte in
-    (0..<8).reduce(crc ^ UInt32(byte)) { value, _ in value & 1 == 1 ? value >> 1 ^ 0xEDB8_8320 : value >> 1 }
+  var crc: UInt32 = 0xFFFF_FFFF
+  for byte in bytes {
+    crc ^= UInt32(byte)
+    for _ in 0..<8 {
+      let isOdd = crc & 1 == 1
+      crc >>= 1
+      if isOdd { crc ^= 0xEDB8_8320 }
+    }
   }
+  return ~crc
 }
 
 /// Checkpoints that other tools quantized come in as blocks that say the same, bit for bit.

@@ -64,9 +64,9 @@ private func quantized(_ values: [Float], _ scheme: BlockScheme, _ elements: Int
   let offset = lmoe_nf4_offset(largest, largest.count)
   for block in 0..<blocks.count / size {
     let part = Array(values[block * elements..<min(values.count, (block + 1) * elements)])
-    blocks.withUnsafeMutableBytes {
-      lmoe_quantize_nf4(part, part.count, offset, $0.baseAddress! + block * size)
-    }
+    var made = [UInt8](repeating: 0xAA, count: size)
+    lmoe_quantize_nf4(part, part.count, offset, &made)
+    blocks.replaceSubrange(block * size..<(block + 1) * size, with: made)
   }
   return blocks
 }

@@ -59,7 +59,9 @@ struct BankQuantization: Sendable {
     note(tooShort)
   }
 
-  /// Plans an expert: the factors of its linear layers. Embeddings, vectors and whole tensors stay.
+  /// Plans an expert: the factors of its linear layers.
+  ///
+  /// Embeddings, vectors and whole tensors stay.
   init(expert bank: BankEntry, in bundle: Bundle, _ record: QuantizationRecord) throws {
     let card = try bundle.card(of: bank)
     let path = bundle.path + "#" + bank.shortName

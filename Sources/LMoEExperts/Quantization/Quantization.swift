@@ -12,7 +12,7 @@ public struct Quantization: Sendable {
   public var experts: QuantizedType?
   /// The experts; nil for all.
   public var names: [String]?
-  /// What of the base stays as it is. Vectors always do.
+  /// What of the base stays as it is, besides vectors.
   public var kept: Set<TensorClass> = []
   /// How much an error in each input of a layer counts, for types that take it.
   public var importance: InputImportance?
@@ -59,10 +59,11 @@ public struct Quantization: Sendable {
       try plan.write(to: writer, isCopy: output != nil)
     }
     if let output, system.kind(output) != nil { throw FormatError(.alreadyExists, path: output) }
+    let tensors = try plans.flatMap { try $0.report(writer) }
     let added = try writer.commit(note: note)
     return QuantizationReport(
-      path: writer.path, generation: writer.generation, addedBytes: added,
-      tensors: try plans.flatMap { try $0.report(writer) }, notes: plans.flatMap(\.notes))
+      path: writer.path, generation: writer.generation, addedBytes: added, tensors: tensors,
+      notes: plans.flatMap(\.notes))
   }
 
   /// Raw bytes that it writes, for progress.

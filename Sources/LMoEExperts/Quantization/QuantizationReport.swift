@@ -19,25 +19,30 @@ public struct QuantizationReport: Sendable {
   public struct Row: Sendable {
     /// The class.
     public let `class`: TensorClass
-    /// Tensors, and how many of them were converted.
+    /// Tensors.
     public private(set) var tensors = 0
+    /// How many of them were converted.
     public private(set) var converted = 0
     /// Elements of all.
     public private(set) var elements = 0
-    /// Bytes as they were and are stored.
+    /// Bytes as they were stored.
     public private(set) var storedBefore: UInt64 = 0
+    /// Bytes as they are stored now.
     public private(set) var storedAfter: UInt64 = 0
-    /// Raw bytes before and after.
+    /// Raw bytes before.
     public private(set) var rawBefore = 0
+    /// Raw bytes now.
     public private(set) var rawAfter = 0
-    /// Types before and after.
+    /// Types before.
     public private(set) var typesBefore: [String] = []
+    /// Types now.
     public private(set) var typesAfter: [String] = []
     /// How far the converted ones are from what they were.
     public private(set) var error = QuantizationError()
 
-    /// Bits that an element takes.
+    /// Bits that an element took.
     public var bitsBefore: Double { elements > 0 ? 8 * Double(rawBefore) / Double(elements) : 0 }
+    /// Bits that an element takes now.
     public var bitsAfter: Double { elements > 0 ? 8 * Double(rawAfter) / Double(elements) : 0 }
 
     init(_ class: TensorClass) { self.class = `class` }
