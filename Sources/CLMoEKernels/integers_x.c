@@ -33,32 +33,34 @@ size_t lmoe_integer_row_bytes(size_t depth) {
 
 enum { SMALLEST_EXPONENT = 127 - 100 };
 
+typedef float run_floats __attribute__((vector_size(4 * X_RUN)));
+typedef int32_t run_integers __attribute__((vector_size(4 * X_RUN)));
+typedef int32_t part_integers __attribute__((vector_size(4 * X_PART)));
+typedef int8_t run_bytes __attribute__((vector_size(X_RUN)));
+
 /// One run of X_RUN elements.
 static inline __attribute__((always_inline)) void one_run(const float *x, int8_t *q, float *scale, int32_t *sum) {
-  uint32_t bits[X_RUN], largest = 0;
-  memcpy(bits, x, sizeof bits);
-  for (int i = 0; i < X_RUN; i++) {
-    uint32_t magnitude = bits[i] & 0x7FFFFFFF;
-    largest = magnitude > largest ? magnitude : largest;
-  }
+  run_floats values;
+  memcpy(&values, x, sizeof values);
+  // Magnitudes compare as their bits do.
+  const int32_t largest = __builtin_reduce_max((run_integers)values & 0x7FFFFFFF);
   float top;
   memcpy(&top, &largest, 4);
-  const int is_finite = largest < 0x7F800000, is_zero = largest < (uint32_t)SMALLEST_EXPONENT << 23;
-  const float factor = is_finite && !is_zero ? 127.0f / top : 0;
-  *scale = is_finite ? (is_zero ? 0 : top / 127.0f) : NAN;
-  int32_t values[X_RUN];
-  for (int i = 0; i < X_RUN; i++) {
-    // Adding 1.5 * 2^23 rounds to nearest even and leaves the integer in the low bits.
-    float rounded = (is_finite ? x[i] : 0) * factor + 0x1.8p23f;
-    int32_t pattern;
-    memcpy(&pattern, &rounded, 4);
-    values[i] = pattern - 0x4B400000;
+  if (largest >= 0x7F800000 || largest < SMALLEST_EXPONENT << 23) {
+    *scale = largest >= 0x7F800000 ? NAN : 0;
+    memset(q, 0, X_RUN);
+    memset(sum, 0, sizeof *sum * X_RUN / X_PART);
+    return;
   }
-  for (int i = 0; i < X_RUN; i++) q[i] = (int8_t)values[i];
+  *scale = top / 127.0f;
+  // Adding 1.5 * 2^23 rounds to nearest even and leaves the integer in the low bits.
+  const run_integers integers = (run_integers)(values * (127.0f / top) + 0x1.8p23f) - 0x4B400000;
+  const run_bytes narrow = __builtin_convertvector(integers, run_bytes);
+  memcpy(q, &narrow, sizeof narrow);
   for (int part = 0; part < X_RUN / X_PART; part++) {
-    int32_t total = 0;
-    for (int i = 0; i < X_PART; i++) total += values[X_PART * part + i];
-    sum[part] = total;
+    part_integers own;
+    memcpy(&own, (const char *)&integers + part * (int)sizeof own, sizeof own);
+    sum[part] = __builtin_reduce_add(own);
   }
 }
 

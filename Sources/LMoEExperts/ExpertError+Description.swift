@@ -175,6 +175,8 @@ extension ExpertError: CustomStringConvertible {
       return
         "\(path): \(name) has the shape \(found), and \(self.expected ?? "another's is different"); experts of one base can be merged, these are of two"
     case .invalidMerge: return "these cannot be merged: \(found)"
+
+    case .invalidPruning: return "\(path) cannot be pruned so: \(found)"
     }
   }
 }

@@ -79,6 +79,8 @@ public struct ExpertError: Error, Hashable, Sendable {
     case noStaticDelta = "no-static-delta"
     case mergeMismatch = "merge-mismatch"
     case invalidMerge = "invalid-merge"
+    // Pruning.
+    case invalidPruning = "invalid-pruning"
   }
 
   /// The kind of error.

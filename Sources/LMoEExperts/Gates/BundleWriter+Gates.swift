@@ -13,6 +13,11 @@ extension BundleWriter {
       removed += [banks.first { $0.name.hasSameBytes(as: full) }].compactMap(\.self)
       try removeBank(full)
     }
+    return try forget(removed)
+  }
+
+  /// Takes out what the gates say of experts that are gone.
+  func forget(_ removed: [BankEntry]) throws -> [GateChange] {
     let part = GateSubset(without: removed, of: banks)
     var changes: [GateChange] = []
     for bank in banks where bank.kind == "gate" {

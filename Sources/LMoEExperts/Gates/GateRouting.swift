@@ -78,3 +78,37 @@ extension StoredGate {
     return roles.weight(of: expert)
   }
 }
+
+extension GateRouting {
+  /// The gate on the experts without one: its share goes to the others where a normaliser shares out.
+  public func removing(_ expert: Bits128) -> GateRouting {
+    var copy = GateRouting(gate, always: always.filter { $0 != expert })
+    copy.places = places.mapValues { place in
+      let kept = place.experts.indices.filter { place.experts[$0] != expert }
+      return Place(
+        experts: kept.map { place.experts[$0] },
+        scores: place.scores.isEmpty ? [] : kept.map { place.scores[$0] },
+        rows: place.rows.isEmpty ? [] : kept.map { place.rows[$0] })
+    }
+    return copy
+  }
+
+  /// Every one of these experts alike, for every token.
+  public static func uniform(over experts: [Bits128]) -> GateRouting {
+    GateRouting(
+      constant: experts.map { Gate.Weight(expert: $0, value: 0) }, normaliser: .softmax,
+      at: [Gate.globalPlace])
+  }
+
+  /// The same numbers at each of the places.
+  public init(
+    constant weights: [Gate.Weight], normaliser: Gate.Normaliser, scope: Gate.Scope = .global,
+    at places: [String]
+  ) {
+    let sorted = weights.sorted { $0.expert < $1.expert }
+    self.init(Gate(.constant(.given(sorted)), scope: scope, normaliser: normaliser))
+    for place in places {
+      self.places[ByteKey(place)] = Place(experts: sorted.map(\.expert), scores: sorted.map(\.value))
+    }
+  }
+}

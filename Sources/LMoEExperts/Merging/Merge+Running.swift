@@ -76,7 +76,8 @@ extension Merge {
             rank: source.rank, a: a, b: source.isTransposedB ? b.transposed(columns: source.rows) : b)
         terms[place].append(
           LoadedModule.Term(
-            input: index, weight: weights[index], scaling: source.scaling, product: product, bias: bias,
+            input: index, weight: (moduleWeights[ByteKey(modules[place].name)] ?? weights)[index],
+            scaling: source.scaling, product: product, bias: bias,
             magnitude: magnitude))
       }
     }

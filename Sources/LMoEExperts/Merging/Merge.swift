@@ -1,4 +1,4 @@
-import LMoECore
+public import LMoECore
 import LMoEFormat
 
 /// Several experts about to become one.
@@ -28,6 +28,10 @@ public struct Merge: Sendable {
   let modules: [Module]
   /// Gives the base's weights, for magnitudes.
   let base: BaseWeights?
+  /// What each expert counts in a module, where that is not the same in all.
+  var moduleWeights: [ByteKey: [Double]] = [:]
+  /// What the card of the result says besides.
+  var facts: [(String, JSON)] = []
 
   /// Checks that the experts can be merged so.
   ///
@@ -160,4 +164,17 @@ public struct Merge: Sendable {
 
   /// The number of modules.
   public var moduleCount: Int { modules.count }
+
+  /// The same with weights of its own for each module.
+  ///
+  /// - Parameters:
+  ///   - facts: What the card of the result says of how they were found.
+  ///   - weights: Gives the weights of all experts for the name of a module.
+  public func weighing(facts: [(String, JSON)] = [], _ weights: (String) -> [Double]) -> Merge {
+    var copy = self
+    copy.facts = facts
+    copy.moduleWeights = Dictionary(
+      modules.map { (ByteKey($0.name), weights($0.name)) }, uniquingKeysWith: { first, _ in first })
+    return copy
+  }
 }

@@ -24,6 +24,7 @@ extension Merge {
     if method.kind == .della { record.append(("epsilon", .double(method.epsilon))) }
     if method.kind == .slerp, let t = method.t { record.append(("t", .double(t))) }
     if method.isRandom { record.append(("seed", .integer(Int(clamping: method.seed)))) }
+    record += facts
     let ids = Set(inputs.map(\.baseSourceID))
     let names = Set(inputs.compactMap(\.baseName))
     return MergedExpert.Origin(

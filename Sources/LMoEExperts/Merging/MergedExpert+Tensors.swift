@@ -44,7 +44,7 @@ extension MergedExpert {
     }
   }
 
-  private static func entry(
+  static func entry(
     _ name: String, _ shape: [Int], _ values: [Float], _ precision: Precision
   ) throws -> NewEntry {
     guard let type = TensorType(dtype: precision.dtype, shape: shape.map { UInt64($0) }) else {

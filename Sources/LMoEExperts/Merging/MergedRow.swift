@@ -75,12 +75,12 @@ struct MergedRow {
     self.card = .object(card)
   }
 
-  private static func logSumExp(_ values: [Double], temperature: Double) -> Double {
+  static func logSumExp(_ values: [Double], temperature: Double) -> Double {
     let largest = values.max() ?? 0
     return largest + temperature * log(values.reduce(0) { $0 + exp(($1 - largest) / temperature) })
   }
 
-  private static func row(_ own: [(values: [Float], share: Double)], of gate: Gate) -> [Float] {
+  static func row(_ own: [(values: [Float], share: Double)], of gate: Gate) -> [Float] {
     let width = own.first?.values.count ?? 0
     var sums = [Double](repeating: 0, count: width)
     for item in own {

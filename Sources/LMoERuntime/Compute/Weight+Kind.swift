@@ -49,6 +49,16 @@ extension Weight.Kind {
     }
   }
 
+  /// The registry's name for it.
+  var name: String {
+    switch self {
+    case .f32: DType.f32.name
+    case .f16: DType.f16.name
+    case .bf16: DType.bf16.name
+    case .blocks(let blocks): blocks.scheme.name
+    }
+  }
+
   var isBlocks: Bool { blockElements > 0 }
 
   /// Elements of a block; 0 of floats.

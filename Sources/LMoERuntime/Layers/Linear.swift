@@ -49,7 +49,7 @@ struct Linear: Sendable {
     }
     // U = x·Āᵀ, scaled by g·s: [T, R].
     var down: [Compute.Product] = []
-    var scaled: [(experts: StackedExperts, u: Rows, weights: Rows)] = []
+    var scaled: [(linear: Linear, experts: StackedExperts, u: Rows, weights: Rows)] = []
     var up: [[Compute.Term]] = Array(repeating: [], count: calls.count)
     for (index, call) in calls.enumerated() {
       guard let experts = call.linear.experts, let weights = weights[index] else { continue }
@@ -59,10 +59,13 @@ struct Linear: Sendable {
         down.append(Compute.Product(terms: [.linear(x, experts.down[run])], output: u.columns(run)))
         up[index].append(.plain(u.columns(run), experts.up[run]))
       }
-      if !runs.isEmpty { scaled.append((experts, u, weights)) }
+      if !runs.isEmpty { scaled.append((call.linear, experts, u, weights)) }
     }
     pass.compute.run(down)
-    for (experts, u, weights) in scaled {
+    if let deltas = pass.recorder?.deltas {
+      for item in scaled { deltas.record(item.linear, item.experts, item.u, item.weights, x, pass.compute) }
+    }
+    for (_, experts, u, weights) in scaled {
       pass.forEachRow(u.count, width: u.width) { rows in
         experts.scale(u[rows], by: weights[rows], into: u[rows])
       }

@@ -13,9 +13,14 @@ public final class RoutingRecorder {
   /// Whether the weights of each token are kept, and not only their sums.
   private let keepsTokens: Bool
   private var sums: [String: (weights: [Double], rows: Int)] = [:]
+  /// Σ|g| of each column over all tokens and places, where only sums are kept.
+  private(set) var uses: [Double]
+  /// Takes down how much the experts add, if anybody wants to know.
+  let deltas: DeltaRecorder?
 
-  init(columns: [String], keepsTokens: Bool = true) {
-    (self.columns, self.keepsTokens) = (columns, keepsTokens)
+  init(columns: [String], keepsTokens: Bool = true, deltas: DeltaRecorder? = nil) {
+    (self.columns, self.keepsTokens, self.deltas) = (columns, keepsTokens, deltas)
+    uses = columns.map { _ in 0 }
   }
 
   func record(_ place: String, _ rows: Rows) {
@@ -28,7 +33,11 @@ public final class RoutingRecorder {
     if sums[place] == nil { places.append(place) }
     var sum = sums[place] ?? ([Double](repeating: 0, count: columns.count), 0)
     for row in 0..<rows.count {
-      for column in sum.weights.indices { sum.weights[column] += Double(rows[row, column]) }
+      for column in sum.weights.indices {
+        let weight = Double(rows[row, column])
+        sum.weights[column] += weight
+        uses[column] += weight.magnitude
+      }
     }
     sum.rows += rows.count
     sums[place] = sum

@@ -8,6 +8,8 @@ final class ReferencePass {
   /// The places where the gate decided.
   var decisions: [String: Decision] = [:]
   private var leaves: [String: Tape.Variable] = [:]
+  /// What each expert adds to each linear layer, and the weight it has there [T, 1], by `<expert>/<module>`.
+  private(set) var additions: [String: (delta: Tape.Variable, share: Tape.Variable)] = [:]
   /// The norms that magnitudes stand in for.
   private let norms: [String: [Double]]
   /// The tokens fed: document, position and token of each.
@@ -93,6 +95,7 @@ final class ReferencePass {
         continue
       }
       let delta = delta(of: part, "\(expert.name)/\(module)", isTrained: expert.isTrained, x, plain: plain)
+      additions["\(expert.name)/\(module)"] = (delta, share)
       result = tape.sum(result, tape.elementwise(delta, share))
     }
     return result
