@@ -221,6 +221,21 @@ import class LMoEFormat.Bundle
       sentence.contains("X-LoRA model with 2 adapters") && sentence.contains("--xlora \(directory.path)"))
   }
 
+  @Test func `an adapter as mlx-lm writes them`() throws {
+    let model = try Fixture.model("llama").names.model
+    let adapter = try PEFTAdapter(opening: Fixture.path("foreign/mlx"), on: { model })
+    #expect(adapter.modules.map(\.name) == (0..<2).map { "model.layers.\($0).self_attn.q_proj" })
+    #expect(adapter.modules.allSatisfy { $0.scaling == 20 && $0.rank == 2 })
+    #expect(adapter.baseName == "llama")
+    let classic = try SafetensorsFile(path: Fixture.path("variants/llama/classic/adapter_model.safetensors"))
+    for tensor in adapter.file.tensors {
+      let own = try #require(classic.tensors.first { $0.name == tensor.name }, "\(tensor.name)")
+      #expect(
+        try GGUFExportTests.bytes(adapter.file.source(of: tensor), tensor.type)
+          == GGUFExportTests.bytes(classic.source(of: own), own.type))
+    }
+  }
+
   @Test func `an adapter in a pickle is the adapter`() throws {
     let model = try Fixture.model("llama").names.model
     let pickled = try PEFTAdapter(opening: Fixture.path("torch/adapter"), on: { model })
