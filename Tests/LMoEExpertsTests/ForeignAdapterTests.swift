@@ -339,4 +339,31 @@ import class LMoEFormat.Bundle
         "rows for heads of 16"))
     #expect(try gguf([], []).contains("holds no LoRA tensors"))
   }
+
+  @Test func `an expert that does not fit its base is not exported`() throws {
+    let scratch = try Scratch()
+    let bundle = try bundle(scratch, "llama", "classic")
+    let bank = try bundle.bank("expert/x")
+    var card = try #require(try bundle.card(of: bank)?.object)
+    var group = try #require(card["modules"]?.array?.first?.object)
+    for (key, value, says) in [
+      ("rank", JSON.integer(3), "are not of rank 3"),
+      (
+        "targets", ["model.layers.0.mlp.up_proj"],
+        "it has no tensor base_model.model.model.layers.0.mlp.up_proj"
+      ),
+    ] {
+      let old = group[key]
+      group[key] = value
+      card["modules"] = [.object(group)]
+      let writer = try BundleWriter(appendingTo: bundle.path)
+      try writer.replaceCard(of: "expert/x", with: .object(card))
+      try writer.commit(note: "test")
+      let changed = try Bundle(path: bundle.path)
+      let sentence = refusal { try GGUFExport.writeExpert("x", of: changed, to: scratch.path("out")) }
+      #expect(sentence.contains(says), "\(sentence)")
+      #expect(refusal { _ = try BundleExport(changed).writeMLX("x", to: scratch.path("out")) } == sentence)
+      group[key] = old
+    }
+  }
 }
