@@ -55,6 +55,9 @@ extension FormatError: CustomStringConvertible {
     case .safetensorsInvalid: return "\(located): not a valid safetensors file\(detail); export it again"
     case .ggufInvalid:
       return "\(located): not a valid GGUF file\(detail); download it or convert the model again"
+    case .torchInvalid:
+      return
+        "\(located): not a file of tensors alone\(detail); it was not run: load it where you trust it and save it again with safe_serialization"
     case .readOnlyFeature:
       return "\(file) uses a feature this tool can read but not write\(detail): use a newer lmoe-tool"
     case .successorFound:

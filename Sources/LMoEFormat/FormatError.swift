@@ -29,6 +29,7 @@ public struct FormatError: Error, Hashable, Sendable {
     case nothingToRecover = "nothing-to-recover"
     case safetensorsInvalid = "safetensors-invalid"
     case ggufInvalid = "gguf-invalid"
+    case torchInvalid = "torch-invalid"
     case readOnlyFeature = "read-only-feature"
     case successorFound = "successor-found"
     case locked

@@ -221,6 +221,47 @@ import class LMoEFormat.Bundle
       sentence.contains("X-LoRA model with 2 adapters") && sentence.contains("--xlora \(directory.path)"))
   }
 
+  @Test func `an adapter as mlx-lm writes them`() throws {
+    let model = try Fixture.model("llama").names.model
+    let adapter = try PEFTAdapter(opening: Fixture.path("foreign/mlx"), on: { model })
+    #expect(adapter.modules.map(\.name) == (0..<2).map { "model.layers.\($0).self_attn.q_proj" })
+    #expect(adapter.modules.allSatisfy { $0.scaling == 20 && $0.rank == 2 })
+    #expect(adapter.baseName == "llama")
+    let classic = try SafetensorsFile(path: Fixture.path("variants/llama/classic/adapter_model.safetensors"))
+    for tensor in adapter.file.tensors {
+      let own = try #require(classic.tensors.first { $0.name == tensor.name }, "\(tensor.name)")
+      #expect(
+        try GGUFExportTests.bytes(adapter.file.source(of: tensor), tensor.type)
+          == GGUFExportTests.bytes(classic.source(of: own), own.type))
+    }
+  }
+
+  @Test func `an adapter in a pickle is the adapter`() throws {
+    let model = try Fixture.model("llama").names.model
+    let pickled = try PEFTAdapter(opening: Fixture.path("torch/adapter"), on: { model })
+    let plain = try PEFTAdapter(path: Fixture.path("variants/llama/mixed"))
+    #expect(pickled.modules.map(\.name) == plain.modules.map(\.name))
+    #expect(pickled.modules.map(\.scaling) == plain.modules.map(\.scaling))
+    #expect(pickled.file.tensors.map(\.type) == plain.file.tensors.map(\.type))
+    for (left, right) in zip(pickled.file.tensors, plain.file.tensors) {
+      #expect(left.name == right.name)
+      #expect(
+        try GGUFExportTests.bytes(pickled.file.source(of: left), left.type)
+          == GGUFExportTests.bytes(plain.file.source(of: right), right.type))
+    }
+    // Where nobody asked for other formats, pickles stay closed.
+    #expect(refusal { _ = try PEFTAdapter(path: Fixture.path("torch/adapter")) }.contains("a pickle"))
+  }
+
+  @Test func `a MixLoRA model is refused with what it holds`() throws {
+    let model = try Fixture.model("llama").names.model
+    let sentence = refusal { _ = try PEFTAdapter(opening: Fixture.path("torch/mixlora"), on: { model }) }
+    #expect(
+      sentence.contains(
+        "3 experts in each of 2 feed-forward networks and 4 linear layers without experts"), "\(sentence)")
+    #expect(sentence.contains("nothing was imported"))
+  }
+
   @Test func `a mixture of feed-forward networks is refused by name`() throws {
     let scratch = try Scratch()
     for (type, says) in [("MIXLORA", "it mixes whole feed-forward networks"), ("MOLA", "in a pickle")] {
@@ -297,5 +338,32 @@ import class LMoEFormat.Bundle
       try gguf([], [first, try tensor("blk.0.attn_q.weight.lora_b", [63, 1], .f32)]).contains(
         "rows for heads of 16"))
     #expect(try gguf([], []).contains("holds no LoRA tensors"))
+  }
+
+  @Test func `an expert that does not fit its base is not exported`() throws {
+    let scratch = try Scratch()
+    let bundle = try bundle(scratch, "llama", "classic")
+    let bank = try bundle.bank("expert/x")
+    var card = try #require(try bundle.card(of: bank)?.object)
+    var group = try #require(card["modules"]?.array?.first?.object)
+    for (key, value, says) in [
+      ("rank", JSON.integer(3), "are not of rank 3"),
+      (
+        "targets", ["model.layers.0.mlp.up_proj"],
+        "it has no tensor base_model.model.model.layers.0.mlp.up_proj"
+      ),
+    ] {
+      let old = group[key]
+      group[key] = value
+      card["modules"] = [.object(group)]
+      let writer = try BundleWriter(appendingTo: bundle.path)
+      try writer.replaceCard(of: "expert/x", with: .object(card))
+      try writer.commit(note: "test")
+      let changed = try Bundle(path: bundle.path)
+      let sentence = refusal { try GGUFExport.writeExpert("x", of: changed, to: scratch.path("out")) }
+      #expect(sentence.contains(says), "\(sentence)")
+      #expect(refusal { _ = try BundleExport(changed).writeMLX("x", to: scratch.path("out")) } == sentence)
+      group[key] = old
+    }
   }
 }

@@ -231,4 +231,25 @@ import class LMoEFormat.Bundle
           source: MemorySource([UInt8](repeating: 0, count: type.rawBytes)))
       }.contains("is Q5_K, which this tool cannot compute with; convert the model to F16"))
   }
+
+  @Test(arguments: ["llama-biased", "qwen3"]) func `a flipped bit is read or refused with a sentence`(
+    family: String
+  ) throws {
+    let whole = [UInt8](try Data(contentsOf: URL(filePath: Fixture.path("gguf/\(family).gguf"))))
+    let start = Int(
+      try #require(try GGUFFile(path: Fixture.path("gguf/\(family).gguf")).tensors.first).offset)
+    var refusals = 0
+    for index in 0..<start {
+      var bytes = whole
+      bytes[index] ^= 1 << (index % 8)
+      let system = SimulatedFileSystem(files: ["x.gguf": bytes])
+      do {
+        _ = try GGUFBase(path: "x.gguf", in: system)
+      } catch {
+        refusals += 1
+        #expect("\(error)".hasPrefix("x.gguf"), "\(error)")
+      }
+    }
+    #expect(refusals > start / 2)
+  }
 }

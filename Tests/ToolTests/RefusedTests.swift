@@ -42,8 +42,6 @@ import Testing
       #"@/adapter_config.json: "init_lora_weights" is "lora_ga": training changed the base itself, and the adapter alone does not fit the original; save it again with path_initial_model_for_weight_conversion, which makes it a plain LoRA"#,
     "megatron":
       #"@/adapter_config.json: "megatron_config" is {"tensor_model_parallel_size":2}, which this tool cannot represent; train it without Megatron"#,
-    "mlx":
-      #"@/adapter_config.json: "fine_tune_type" is "lora", which this tool cannot represent; this is an mlx-lm adapter: convert it to PEFT first"#,
     "module-missing":
       #"@/adapter_model.safetensors: the module "model.layers.1.self_attn.v_proj" has no lora_A and lora_B, which adapter_config.json calls for; save the adapter again"#,
     "monteclora":
@@ -58,8 +56,6 @@ import Testing
       #"@/adapter_config.json: "init_lora_weights" is "olora": training changed the base itself, and the adapter alone does not fit the original; save it again with path_initial_model_for_weight_conversion, which makes it a plain LoRA"#,
     "one-dimensional":
       #"@/adapter_model.safetensors: the tensor "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight" has the shape [64], and needs two dimensions; gather the shards before saving (ZeRO-3, FSDP)"#,
-    "pickle":
-      #"@ has its weights in "adapter_model.bin", a pickle, which can run code when it is read; load it where you trust it and save it again with safe_serialization"#,
     "pissa":
       #"@/adapter_config.json: "init_lora_weights" is "pissa": training changed the base itself, and the adapter alone does not fit the original; save it again with path_initial_model_for_weight_conversion, which makes it a plain LoRA"#,
     "pissa_niter_4":

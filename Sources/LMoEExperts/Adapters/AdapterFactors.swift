@@ -55,11 +55,16 @@ struct AdapterFactors {
     modules = try groups.flatMap { group in
       try group.targets.map { module in
         let isEmbedding = group.numbers.isEmbedding
-        return Module(
+        let made = Module(
           name: module, numbers: group.numbers,
           a: try factor(module, [isEmbedding ? "lora_embedding_A" : "lora_A.weight"]),
           b: try factor(module, isEmbedding ? ["lora_embedding_B"] : ["lora_B.weight", "lora_B.transposed"]),
           magnitude: group.numbers.isDoRA ? try factor(module, ["lora_magnitude_vector"]) : nil)
+        let rank = group.numbers.rank
+        guard made.a.shape.count == 2, made.a.shape[0] == rank, made.b.shape.count == 2,
+          made.b.shape[1] == rank, made.magnitude?.shape.count ?? 1 == 1
+        else { throw refused("the tensors of \(module) are not of rank \(rank)") }
+        return made
       }
     }.sorted { ByteKey($0.name) < ByteKey($1.name) }
   }
@@ -82,6 +87,15 @@ struct AdapterFactors {
     try require(replaced.isEmpty, "it replaces whole tensors (modules_to_save, bias)")
     try require((card["tokens"]?.array ?? []).isEmpty, "it replaces rows of tokens")
     try require(card["layer_replication"] == nil, "it stacks layers anew (layer_replication)")
+  }
+
+  /// Makes sure that every module is one of the base's, of the same shape.
+  func requireFit(_ base: BaseDescription) throws {
+    for module in modules {
+      guard base.names.shape(module.name + ".weight") == [module.b.shape[0], module.a.shape[1]] else {
+        throw refused("the base has no module \(module.name) of that shape")
+      }
+    }
   }
 
   /// A factor on its way into a file, perhaps times a number, perhaps with its rows in another order.

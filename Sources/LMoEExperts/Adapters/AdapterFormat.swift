@@ -2,7 +2,8 @@ public import LMoECore
 import LMoEFormat
 
 extension PEFTAdapter {
-  /// Opens an adapter of any format that is known: PEFT's directory, mlx-lm's directory, or a GGUF file.
+  /// Opens an adapter of any format that is known: PEFT's directory (old ones with a
+  /// pickle too, which is read without running it), mlx-lm's directory, or a GGUF file.
   ///
   /// One of another format is made over in memory; its own configuration goes along as a file.
   ///
@@ -24,6 +25,6 @@ extension PEFTAdapter {
       return
     }
     try MixtureDirectories.refuse(path, in: system)
-    try self.init(path: path, in: system)
+    try self.init(path: path, in: PickledAdapter.readable(path, in: system) ?? system)
   }
 }

@@ -17,7 +17,9 @@ extension BundleExport {
     guard !isDoRA || factors.modules.allSatisfy(\.numbers.isDoRA) else {
       throw factors.refused("some of its modules are DoRA, which mlx-lm cannot say")
     }
-    let model = try bundle.baseDescription().model
+    let base = try bundle.baseDescription()
+    let model = base.model
+    try factors.requireFit(base)
     let rank = factors.modules.map(\.numbers.rank).max() ?? 1
     let scalings = Set(factors.modules.map(\.numbers.scaling))
     let scale = scalings.count == 1 ? scalings.first ?? 1 : 1

@@ -51,17 +51,17 @@ extension ModelConfiguration {
     }
     var notes: [String] = []
     var keys: [(key: String, value: GGUFValue)] = [
-      (prefix + "block_count", .u32(UInt32(layerCount))),
-      (prefix + "context_length", .u32(UInt32(maximumPositions))),
-      (prefix + "embedding_length", .u32(UInt32(hiddenSize))),
-      (prefix + "feed_forward_length", .u32(UInt32(intermediateSize))),
-      (prefix + "attention.head_count", .u32(UInt32(headCount))),
-      (prefix + "attention.head_count_kv", .u32(UInt32(keyValueHeadCount))),
-      (prefix + "attention.key_length", .u32(UInt32(headDimension))),
-      (prefix + "attention.value_length", .u32(UInt32(headDimension))),
+      (prefix + "block_count", .u32(UInt32(clamping: layerCount))),
+      (prefix + "context_length", .u32(UInt32(clamping: maximumPositions))),
+      (prefix + "embedding_length", .u32(UInt32(clamping: hiddenSize))),
+      (prefix + "feed_forward_length", .u32(UInt32(clamping: intermediateSize))),
+      (prefix + "attention.head_count", .u32(UInt32(clamping: headCount))),
+      (prefix + "attention.head_count_kv", .u32(UInt32(clamping: keyValueHeadCount))),
+      (prefix + "attention.key_length", .u32(UInt32(clamping: headDimension))),
+      (prefix + "attention.value_length", .u32(UInt32(clamping: headDimension))),
       (prefix + "attention.layer_norm_rms_epsilon", .f32(Float(normEpsilon))),
-      (prefix + "vocab_size", .u32(UInt32(vocabularySize))),
-      (prefix + "rope.dimension_count", .u32(UInt32(headDimension))),
+      (prefix + "vocab_size", .u32(UInt32(clamping: vocabularySize))),
+      (prefix + "rope.dimension_count", .u32(UInt32(clamping: headDimension))),
       (prefix + "rope.freq_base", .f32(Float(rotary.theta))),
     ]
     keys += windowKeys(prefix, &notes)
@@ -88,7 +88,7 @@ extension ModelConfiguration {
       keys += [
         (prefix + "rope.scaling.type", .string("yarn")),
         (prefix + "rope.scaling.factor", .f32(Float(factor))),
-        (prefix + "rope.scaling.original_context_length", .u32(UInt32(original))),
+        (prefix + "rope.scaling.original_context_length", .u32(UInt32(clamping: original))),
       ]
       // llama.cpp multiplies by what most models have.
       let usual = RotaryConfiguration.usualYarnAttention(factor)
@@ -105,7 +105,7 @@ extension ModelConfiguration {
       "llama.cpp has no sliding window for this architecture: numbers agree up to \(window) tokens, not beyond"
     )
     var keys: [(key: String, value: GGUFValue)] = [
-      (prefix + "attention.sliding_window", .u32(UInt32(window)))
+      (prefix + "attention.sliding_window", .u32(UInt32(clamping: window)))
     ]
     if slidingWindows.contains(nil) {
       keys.append(

@@ -19,7 +19,9 @@ extension GGUFExport {
     if system.kind(path) != nil { throw ExpertError(.outputExists, path: path) }
     let factors = try AdapterFactors(name, of: bundle)
     try factors.requirePlain(for: "a GGUF adapter")
-    let model = try bundle.baseDescription().model
+    let base = try bundle.baseDescription()
+    let model = base.model
+    try factors.requireFit(base)
     var tensors: [NewEntry] = []
     for module in factors.modules {
       if module.name == "lm_head", model.tiesEmbeddings {

@@ -18,16 +18,21 @@ struct GGUFReader {
     return (name, file.value(name))
   }
 
+  /// Sizes that a model may have.
+  private static let range = 0...(1 << 24)
+
   mutating func integer(_ key: String) throws -> Int? {
     let (name, value) = value(key)
     guard let value else { return nil }
     // Sizes of every layer, where they are one and the same.
-    if let first = value.elements?.first, let number = first.integer,
+    if let first = value.elements?.first, let number = first.integer, Self.range.contains(number),
       value.elements?.allSatisfy({ $0 == first }) == true
     {
       return number
     }
-    guard let number = value.integer, number >= 0 else { throw invalid(name, "\(value.shortText)") }
+    guard let number = value.integer, Self.range.contains(number) else {
+      throw invalid(name, "\(value.shortText)")
+    }
     return number
   }
 

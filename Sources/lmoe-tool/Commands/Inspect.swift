@@ -50,7 +50,8 @@ struct Inspect: ParsableCommand {
     }
     if system.kind(path) == .directory {
       if system.kind(path + "/adapter_config.json") == .file {
-        return try show(AdapterReport(try PEFTAdapter(path: path), withTensors: tensors))
+        let adapter = try PEFTAdapter(opening: path, on: { try Bundle(path: path).baseDescription().model })
+        return try show(AdapterReport(adapter, withTensors: tensors))
       }
       return try show(CheckpointReport(try HFCheckpoint(path: path), withTensors: tensors))
     }
