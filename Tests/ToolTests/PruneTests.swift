@@ -30,7 +30,8 @@ import class LMoEFormat.Bundle
     let before = try tool.contents("b.lmoe")
     let dry = try tool.run(
       ["prune", "b.lmoe", "--experts", "1", "--by", "loss", "--dry-run", "--json"] + Self.sql)
-    #expect(dry.status == 0 && (try tool.contents("b.lmoe")) == before)
+    #expect(dry.status == 0)
+    #expect(try tool.contents("b.lmoe") == before)
     let table = try dry.json()
     let rows = try #require(table["experts"]?.array)
     #expect(rows.map { $0["name"]?.string } == ["json", "sql", "verse"])
@@ -54,8 +55,7 @@ import class LMoEFormat.Bundle
   @Test func `smaller ranks, and zeros`() throws {
     let tool = try fixture()
     try tool.succeed("prune", "b.lmoe", "--ranks", "--rank", "2", "--expert", "sql")
-    let found = try tool.succeed("inspect", "b.lmoe", "--json").json()
-    #expect("\(found)".contains("pruning") || found["banks"] != nil || true)
+    try tool.succeed("inspect", "b.lmoe")
     let writer = try Bundle(path: tool.path("b.lmoe"))
     let ranks = try ["json", "sql"].map { name in
       try writer.card(of: writer.bank("expert/" + name))?["modules"]?.array?.compactMap { $0["rank"]?.int }
