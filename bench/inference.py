@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
 """Prompts and tokens of a mixture beside llama.cpp with the same adapters, in one run.
 
-    python bench/inference.py TOOL --llama-cpp DIR [--shapes s15m s110m smol135m] [--quick] [--models DIR]
+    python bench/inference.py TOOL --llama-cpp DIR [--shapes s15m s110m smol135m] [--types f16 q8_0 q4_0] [--quick]
+                              [--models DIR]
 
 Makes random Llama models in float16 with four rank-16 LoRA adapters on all linear layers, bundles of them with a
 dense softmax gate for each layer, and GGUF files of them (f16 model, f16 adapters). Then the two programs take turns:
 each round is a process of either, in which the bare base and the base with four adapters take turns again. llama.cpp
 applies its adapters with the fixed weight 1/4; it has no gate.
+
+With other types than f16 each program has the base as it quantizes it itself, all matrices alike, the embedding too; the
+experts in the bundle are Q8_0 then, and llama.cpp's adapters stay f16, for it knows no others.
 
 DIR is llama.cpp's source with a build in DIR/build. What is timed there is bench/llama_peer.c, a small program over
 its library (llama-bench takes no adapters), compiled here with cc; llama-bench runs too, to show that the small
@@ -109,7 +113,7 @@ def run(*command, **options):
     return result.stdout
 
 
-def prepare(tool, llama, path, shape):
+def prepare(tool, llama, program, path, shape, types):
     """Everything that both sides read, made where it is not there yet."""
     if not (path / "base").exists():
         make_model(path, shape)
@@ -126,6 +130,21 @@ def prepare(tool, llama, path, shape):
         if not (path / f"adapter{index}.gguf").exists():
             run(sys.executable, llama / "convert_lora_to_gguf.py", "--base", path / "base", "--outtype", "f16",
                 "--outfile", path / f"adapter{index}.gguf", path / f"adapter{index}")
+    for kind in types:
+        if kind == "f16":
+            continue
+        if not gguf(path, kind).exists():
+            run(program, "quantize", path / "base.gguf", gguf(path, kind), kind)
+        if not bundle_of(path, kind).exists():
+            run(tool, "quantize", path / "raw.lmoe", "--base", kind, "--experts", "q8_0", "-o", bundle_of(path, kind))
+
+
+def gguf(path, kind):
+    return path / ("base.gguf" if kind == "f16" else f"base-{kind}.gguf")
+
+
+def bundle_of(path, kind):
+    return path / ("raw.lmoe" if kind == "f16" else f"{kind}.lmoe")
 
 
 # MARK: Rounds
@@ -141,13 +160,14 @@ def peer_program(llama, directory):
 class Peer:
     """llama.cpp: seconds by side, of prompts and of tokens."""
 
-    def __init__(self, program, path, options):
+    def __init__(self, program, path, kind, options):
         self.program, self.path, self.options, self.flash = program, path, options, 1
+        self.model = gguf(path, kind)
 
     def round(self, cache, rounds):
         o = self.options
         adapters = [part for i in range(EXPERTS) for part in (self.path / f"adapter{i}.gguf", 1 / EXPERTS)]
-        output = run(*o.under.split(), self.program, self.path / "base.gguf", o.threads, cache, self.flash, o.prompt, o.depth, o.tokens,
+        output = run(*o.under.split(), self.program, self.model, o.threads, cache, self.flash, o.prompt, o.depth, o.tokens,
                      rounds, *adapters)
         found = {(side, what): [] for side in ("base", "adapters") for what in ("prompt", "tokens")}
         for line in output.splitlines():
@@ -167,13 +187,13 @@ class Peer:
 
 
 class Ours:
-    def __init__(self, tool, path, options):
-        self.tool, self.path, self.options = tool, path, options
+    def __init__(self, tool, path, kind, options):
+        self.tool, self.bundle, self.options = tool, bundle_of(path, kind), options
 
     def round(self, cache, rounds):
         o = self.options
         report = json.loads(run(
-            *o.under.split(), self.tool, "bench", "run", self.path / "raw.lmoe", "--gate", "dense", "--prompt", o.prompt, "--depth",
+            *o.under.split(), self.tool, "bench", "run", self.bundle, "--gate", "dense", "--prompt", o.prompt, "--depth",
             o.depth, "--tokens", o.tokens, "--repeat", rounds, "--threads", o.threads, "--cache", cache, "--json"))
         self.report = report
         return {(side, what): report[ours][f"{stage}_tokens_s"] for side, ours in (("base", "base"), ("adapters", "mixture"))
@@ -186,9 +206,8 @@ def first_token(command):
     return time.perf_counter() - start
 
 
-def compare(tool, llama, program, path, shape, options):
-    prepare(tool, llama, path, shape)
-    peer, ours = Peer(program, path, options), Ours(tool, path, options)
+def compare(tool, program, path, shape, kind, options):
+    peer, ours = Peer(program, path, kind, options), Ours(tool, path, kind, options)
     inner = 1 if options.quick else 3
     peer.choose_flash(inner)
     sides = {"llama.cpp, f16 cache": (peer, "f16"), "lmoe-tool, f16 cache": (ours, "f16"),
@@ -203,7 +222,7 @@ def compare(tool, llama, program, path, shape, options):
                 rates[name].setdefault(key, []).append(rate)
             if program is ours:
                 reports.append(ours.report)
-    print(f"{shape}: prompt {options.prompt}, then {options.tokens} tokens after {options.depth}; {options.threads} threads; "
+    print(f"{shape}, {kind}: prompt {options.prompt}, then {options.tokens} tokens after {options.depth}; {options.threads} threads; "
           f"llama.cpp with flash attention {'on' if peer.flash else 'off'}; load {os.getloadavg()[0]:.1f}"
           + (f"; both under {options.under}" if options.under else ""))
     keys = [("base", "prompt"), ("base", "tokens"), ("adapters", "prompt"), ("adapters", "tokens")]
@@ -227,10 +246,11 @@ def compare(tool, llama, program, path, shape, options):
     ids = ",".join(str(3 + i) for i in range(options.depth))
     adapters = [part for i in range(EXPERTS) for part in (path / f"adapter{i}.gguf", 1 / EXPERTS)]
     with tempfile.TemporaryDirectory() as scratch:
-        commands = {f"lmoe-tool, {codec}": (tool, "logits", path / f"{codec}.lmoe", "--gate", "dense", "--ids", ids,
-                                            "-o", f"{scratch}/{codec}.safetensors", "--threads", options.threads)
-                    for codec in ("raw", "planes")}
-        commands["llama.cpp"] = (peer.program, path / "base.gguf", options.threads, "f16", peer.flash, options.depth,
+        bundles = {codec: path / f"{codec}.lmoe" for codec in ("raw", "planes")} if kind == "f16" else {kind: ours.bundle}
+        commands = {f"lmoe-tool, {name}": (tool, "logits", bundle, "--gate", "dense", "--ids", ids,
+                                           "-o", f"{scratch}/{name}.safetensors", "--threads", options.threads)
+                    for name, bundle in bundles.items()}
+        commands["llama.cpp"] = (peer.program, peer.model, options.threads, "f16", peer.flash, options.depth,
                                  options.depth, 0, 0, *adapters)
         times = {name: [] for name in commands}
         for number in range(4 if options.quick else 10):
@@ -242,9 +262,9 @@ def compare(tool, llama, program, path, shape, options):
           + ", ".join(f"{name} {1000 * statistics.median(values):.0f} ms" for name, values in times.items()))
 
 
-def llama_bench(llama, path, options, flash=1):
+def llama_bench(llama, path, kind, options, flash=1):
     """What llama-bench itself finds for the bare base, to compare with the small program's figures."""
-    rows = json.loads(run(*options.under.split(), llama / "build" / "bin" / "llama-bench", "-m", path / "base.gguf", "-t", options.threads, "-ngl", 0,
+    rows = json.loads(run(*options.under.split(), llama / "build" / "bin" / "llama-bench", "-m", gguf(path, kind), "-t", options.threads, "-ngl", 0,
                           "-fa", flash, "-p", options.prompt, "-n", options.tokens, "-d", 0, "-r", 3, "-o", "json"))
     print("  llama-bench, bare base: " + ", ".join(
         f"{'prompt' if row['n_prompt'] else 'tokens'} {row['avg_ts']:.1f}" for row in rows))
@@ -255,6 +275,7 @@ def main():
     parser.add_argument("tool")
     parser.add_argument("--llama-cpp", required=True, type=pathlib.Path)
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
+    parser.add_argument("--types", nargs="+", choices=["f16", "q8_0", "q4_0", "q4_k", "q6_k"], default=["f16", "q8_0", "q4_0"])
     parser.add_argument("--models", type=pathlib.Path, help="keep the models here; a temporary directory if not given")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--prompt", type=int, default=512)
@@ -272,8 +293,10 @@ def main():
         root = options.models or pathlib.Path(scratch)
         program = peer_program(llama, pathlib.Path(scratch))
         for shape in options.shapes:
-            compare(options.tool, llama, program, root / shape, shape, options)
-            llama_bench(llama, root / shape, options)
+            prepare(options.tool, llama, program, root / shape, shape, options.types)
+            for kind in options.types:
+                compare(options.tool, program, root / shape, shape, kind, options)
+                llama_bench(llama, root / shape, kind, options)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 // bench/inference.py compiles and runs it: llama-bench, from which the set-up is, takes no adapters.
 //
 //     llama_peer MODEL THREADS f16|f32 FLASH PROMPT DEPTH TOKENS ROUNDS [ADAPTER SCALE]...
+//     llama_peer quantize MODEL OUT q8_0|q4_0|q4_k|q6_k
+//
+// The second makes a model whose matrices are all of one type, the embedding too.
 //
 // Prints a line "prompt SECONDS tokens SECONDS" a round and side; sides are "base" and "adapters".
 #include <ggml-cpu.h>
@@ -46,7 +49,24 @@ static double run(struct llama_context *context, const llama_token *tokens, int 
 
 static llama_token random_token(int vocabulary) { return rand() % vocabulary; }
 
+static int quantize(char **arguments) {
+  static const struct { const char *name; enum llama_ftype type; } types[] = {
+    {"q8_0", LLAMA_FTYPE_MOSTLY_Q8_0}, {"q4_0", LLAMA_FTYPE_MOSTLY_Q4_0},
+    {"q4_k", LLAMA_FTYPE_MOSTLY_Q4_K_S}, {"q6_k", LLAMA_FTYPE_MOSTLY_Q6_K}};
+  struct llama_model_quantize_params parameters = llama_model_quantize_default_params();
+  size_t i = 0;
+  while (i < sizeof types / sizeof *types && strcmp(types[i].name, arguments[4]) != 0) i++;
+  check(i < sizeof types / sizeof *types, "unknown type");
+  parameters.ftype = types[i].type;
+  parameters.pure = true;
+  llama_log_set(quiet, NULL);
+  llama_backend_init();
+  check(llama_model_quantize(arguments[2], arguments[3], &parameters) == 0, "cannot quantize");
+  return 0;
+}
+
 int main(int count, char **arguments) {
+  if (count == 5 && strcmp(arguments[1], "quantize") == 0) return quantize(arguments);
   check(count >= 9 && count % 2 == 1, "wrong arguments");
   const int threads = atoi(arguments[2]), flash = atoi(arguments[4]), prompt = atoi(arguments[5]);
   const int depth = atoi(arguments[6]), tokens = atoi(arguments[7]), rounds = atoi(arguments[8]);

@@ -6,7 +6,7 @@
 
 static const lmoe_kernels *const variants[] = {
 #if defined(__x86_64__)
-    &lmoe_kernels_avx512, &lmoe_kernels_avx2,
+    &lmoe_kernels_avx512vnni, &lmoe_kernels_avx512, &lmoe_kernels_avx2,
 #endif
     &lmoe_kernels_portable};
 enum { variant_count = sizeof variants / sizeof *variants };
@@ -15,9 +15,10 @@ static int can_run(const lmoe_kernels *kernels) {
 #if defined(__x86_64__)
   int has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi2");
   if (kernels == &lmoe_kernels_avx2) return has_avx2;
-  if (kernels == &lmoe_kernels_avx512)
-    return has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  int has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  if (kernels == &lmoe_kernels_avx512) return has_avx512;
+  if (kernels == &lmoe_kernels_avx512vnni) return has_avx512 && __builtin_cpu_supports("avx512vnni");
 #endif
   return kernels == &lmoe_kernels_portable;
 }
@@ -52,7 +53,7 @@ int lmoe_select_kernels(const char *name) {
 
 size_t lmoe_gemm_scratch(size_t depth) {
   (void)depth;
-  return SCRATCH;
+  return SCRATCH + DECODED;
 }
 
 void lmoe_gemm(size_t m, const lmoe_term *terms, size_t term_count, size_t first, size_t end, float *y,

@@ -3,8 +3,8 @@
 #define LMOE_KERNEL_VARIANTS_H
 #include "CLMoEKernels.h"
 
-/// Floats of scratch, which every set divides among its panels.
-enum { SCRATCH = 65536 };
+/// Floats of scratch, which every set divides among its panels, and of blocks that were decoded.
+enum { SCRATCH = 65536, DECODED = 65536 };
 
 typedef struct {
   const char *name;
@@ -40,7 +40,7 @@ typedef struct {
                             ptrdiff_t out_stride);
 } lmoe_kernels;
 
-extern const lmoe_kernels lmoe_kernels_portable, lmoe_kernels_avx2, lmoe_kernels_avx512;
+extern const lmoe_kernels lmoe_kernels_portable, lmoe_kernels_avx2, lmoe_kernels_avx512, lmoe_kernels_avx512vnni;
 
 /// The kernels that this thread uses.
 const lmoe_kernels *lmoe_kernels_now(void);

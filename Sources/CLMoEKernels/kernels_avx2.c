@@ -10,6 +10,7 @@
 #define NAME "avx2"
 #define LANES_ARE_FEW 1
 #define KERNELS lmoe_kernels_avx2
+#define INTEGERS &lmoe_integers_avx2
 #define TILE_ROWS 6
 #define FEW_ROWS 8
 #define SOME_ROWS 32

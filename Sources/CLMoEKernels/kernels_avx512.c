@@ -9,6 +9,10 @@
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi2"))), apply_to = function)
 #define NAME "avx512"
 #define KERNELS lmoe_kernels_avx512
+#define INTEGERS &lmoe_integers_avx2
+#define MORE_NAME "avx512vnni"
+#define MORE_KERNELS lmoe_kernels_avx512vnni
+#define MORE_INTEGERS &lmoe_integers_avx512vnni
 #define TILE_ROWS 12
 #define FEW_ROWS 8
 #define SOME_ROWS 32

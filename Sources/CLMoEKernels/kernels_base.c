@@ -6,6 +6,7 @@
 #include <string.h>
 #define NAME "portable"
 #define KERNELS lmoe_kernels_portable
+#define INTEGERS &lmoe_integers_portable
 #define FEW_ROWS 4
 #define SOME_ROWS 4
 #define MOST_VECTORS 8

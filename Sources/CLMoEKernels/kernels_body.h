@@ -1,3 +1,5 @@
+#include "integers.h"
+
 #include "gemm_panels.h"
 #include "gemm_rows.h"
 
@@ -17,9 +19,8 @@ static int are_few(size_t m, const lmoe_term *terms, size_t term_count) {
   return 1;
 }
 
-static void gemm(size_t m, const lmoe_term *terms, size_t term_count, size_t first, size_t end, float *y,
-                 ptrdiff_t y_stride, int accumulates, float *scratch) {
-  if (m == 0 || first >= end) return;
+static void gemm_floats(size_t m, const lmoe_term *terms, size_t term_count, size_t first, size_t end, float *y,
+                        ptrdiff_t y_stride, int accumulates, float *scratch) {
   if (are_few(m, terms, term_count)) {
     gemm_rows(m, terms, term_count, first, end, y, y_stride, accumulates);
   } else {
@@ -27,12 +28,45 @@ static void gemm(size_t m, const lmoe_term *terms, size_t term_count, size_t fir
   }
 }
 
-const lmoe_kernels KERNELS = {
-    NAME, gemm,
-    // elementwise_body.h
-    rms_norm, silu_multiply, add, add_bias, rotate, softmax, log_sum_exp, to_f16,
-    // training_body.h
-    rms_norm_backward, silu_product, silu_product_backward, rotate_backward, exp_minus, exp_sums, softmax_backward,
-    cross_entropy,
-    // optimizer_body.h, dropout_body.h, transposition_body.h
-    dot, scale, add_scaled, adamw, dropout, dropout_backward, transpose_strided};
+#include "gemm_blocks.h"
+
+static void gemm_any(const lmoe_integer_kernels *integers, size_t m, const lmoe_term *terms, size_t term_count,
+                     size_t first, size_t end, float *y, ptrdiff_t y_stride, int accumulates, float *scratch) {
+  if (m == 0 || first >= end) return;
+  size_t t = 0;
+  do {
+    // Terms of floats go together, as far as no others are between them.
+    size_t run = t;
+    while (run < term_count && terms[run].kind < 0) run++;
+    if (run > t || term_count == 0) {
+      gemm_floats(m, terms + t, run - t, first, end, y, y_stride, accumulates || t > 0, scratch);
+      t = run;
+    }
+    if (t < term_count) {
+      gemm_blocks(integers, m, &terms[t], first, end, y, y_stride, accumulates || t > 0, scratch);
+      t++;
+    }
+  } while (t < term_count);
+}
+
+#define GEMM(name, integers)                                                                                     \
+  static void name(size_t m, const lmoe_term *terms, size_t term_count, size_t first, size_t end, float *y,      \
+                   ptrdiff_t y_stride, int accumulates, float *scratch) {                                        \
+    gemm_any(integers, m, terms, term_count, first, end, y, y_stride, accumulates, scratch);                     \
+  }
+GEMM(gemm, INTEGERS)
+#if defined(MORE_INTEGERS)
+GEMM(gemm_more, MORE_INTEGERS)
+#endif
+#undef GEMM
+
+#define ALL_BUT_GEMM                                                                                             \
+  /* elementwise_body.h */                                                                                       \
+  rms_norm, silu_multiply, add, add_bias, rotate, softmax, log_sum_exp, to_f16, /* training_body.h */            \
+      rms_norm_backward, silu_product, silu_product_backward, rotate_backward, exp_minus, exp_sums,              \
+      softmax_backward, cross_entropy, /* optimizer_body.h, dropout_body.h, transposition_body.h */              \
+      dot, scale, add_scaled, adamw, dropout, dropout_backward, transpose_strided
+const lmoe_kernels KERNELS = {NAME, gemm, ALL_BUT_GEMM};
+#if defined(MORE_INTEGERS)
+const lmoe_kernels MORE_KERNELS = {MORE_NAME, gemm_more, ALL_BUT_GEMM};
+#endif

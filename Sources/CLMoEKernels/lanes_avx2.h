@@ -48,6 +48,30 @@ static inline vec load_weight_part(const char *from, size_t count, int kind) {
   return widen(_mm_loadu_si128((const __m128i *)halves), kind);
 }
 
+/// LANES integers of eight bits.
+static inline vec widen_bytes(const int8_t *from) {
+  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)from)));
+}
+
+/// The 64 values of `table` by 4 bits each of 32 bytes, of a byte the high ones first.
+static inline void look_up_64(const float *table, const uint8_t *from, vec values[64 / LANES]) {
+  const vec below = load(table), above = load(table + LANES);
+  const __m128i low = _mm_set1_epi8(15);
+  for (int part = 0; part < 64 / LANES; part++) {
+    int32_t four_bytes;
+    memcpy(&four_bytes, from + 4 * part, 4);
+    __m128i all = _mm_cvtsi32_si128(four_bytes);
+    __m128i pairs = _mm_unpacklo_epi8(_mm_and_si128(_mm_srli_epi16(all, 4), low), _mm_and_si128(all, low));
+    __m256i places = _mm256_cvtepu8_epi32(pairs);
+    values[part] = _mm256_blendv_ps(_mm256_permutevar8x32_ps(below, places), _mm256_permutevar8x32_ps(above, places),
+                                    _mm256_castsi256_ps(_mm256_slli_epi32(places, 28)));
+  }
+}
+/// What the f16 at an address stands for, in all lanes.
+static inline vec splat_half(const uint8_t *from) {
+  return _mm256_cvtph_ps(_mm_broadcastw_epi16(_mm_loadu_si16(from)));
+}
+
 static inline void transpose(vec v[LANES]) {
   vec a[LANES];
   for (int i = 0; i < 4; i++) {

@@ -44,6 +44,27 @@ static inline vec load_weight_part(const char *from, size_t count, int kind) {
   return widen(_mm256_maskz_loadu_epi16(lanes_below(count), from), kind);
 }
 
+/// LANES integers of eight bits.
+static inline vec widen_bytes(const int8_t *from) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)from)));
+}
+
+/// The 64 values of `table` by 4 bits each of 32 bytes, of a byte the high ones first.
+static inline void look_up_64(const float *table, const uint8_t *from, vec values[64 / LANES]) {
+  const __m256i all = _mm256_loadu_si256((const __m256i *)from), low = _mm256_set1_epi8(15);
+  __m256i high = _mm256_and_si256(_mm256_srli_epi16(all, 4), low), rest = _mm256_and_si256(all, low);
+  __m256i even = _mm256_unpacklo_epi8(high, rest), odd = _mm256_unpackhi_epi8(high, rest);
+  const vec entries = load(table);
+  values[0] = _mm512_permutexvar_ps(_mm512_cvtepu8_epi32(_mm256_castsi256_si128(even)), entries);
+  values[1] = _mm512_permutexvar_ps(_mm512_cvtepu8_epi32(_mm256_castsi256_si128(odd)), entries);
+  values[2] = _mm512_permutexvar_ps(_mm512_cvtepu8_epi32(_mm256_extracti128_si256(even, 1)), entries);
+  values[3] = _mm512_permutexvar_ps(_mm512_cvtepu8_epi32(_mm256_extracti128_si256(odd, 1)), entries);
+}
+/// What the f16 at an address stands for, in all lanes.
+static inline vec splat_half(const uint8_t *from) {
+  return _mm512_cvtph_ps(_mm256_broadcastw_epi16(_mm_loadu_si16(from)));
+}
+
 static inline void transpose(vec v[LANES]) {
   vec a[LANES];
   for (int i = 0; i < LANES; i += 2) {

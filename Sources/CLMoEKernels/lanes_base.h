@@ -67,6 +67,26 @@ static inline vec load_weight_part(const char *from, size_t count, int kind) {
   return widen(halves, kind);
 }
 
+/// LANES integers of eight bits.
+static inline vec widen_bytes(const int8_t *from) {
+  vec_bits values = {from[0], from[1], from[2], from[3]};
+  return __builtin_convertvector(values, vec);
+}
+
+/// The 64 values of `table` by 4 bits each of 32 bytes, of a byte the high ones first.
+static inline void look_up_64(const float *table, const uint8_t *from, vec values[64 / LANES]) {
+  for (int part = 0; part < 64 / LANES; part++) {
+    const uint8_t *pair = from + 2 * part;
+    values[part] = (vec){table[pair[0] >> 4], table[pair[0] & 15], table[pair[1] >> 4], table[pair[1] & 15]};
+  }
+}
+/// What the f16 at an address stands for, in all lanes.
+static inline vec splat_half(const uint8_t *from) {
+  uint16_t half;
+  memcpy(&half, from, 2);
+  return from_f16_bits((vec_bits){half, half, half, half});
+}
+
 static inline void transpose(vec v[LANES]) {
   vec a = __builtin_shufflevector(v[0], v[1], 0, 4, 1, 5), b = __builtin_shufflevector(v[2], v[3], 0, 4, 1, 5);
   vec c = __builtin_shufflevector(v[0], v[1], 2, 6, 3, 7), d = __builtin_shufflevector(v[2], v[3], 2, 6, 3, 7);

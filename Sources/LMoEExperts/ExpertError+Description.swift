@@ -56,6 +56,9 @@ extension ExpertError: CustomStringConvertible {
     case .unexpectedWeight:
       return
         "\(path): the tensor \(name) has no place in a \(expected) model; the checkpoint is of another architecture than config.json says"
+    case .unsupportedElement:
+      return
+        "\(path): the tensor \(name) is \(found), which this tool cannot compute with; convert the model to F16, BF16, Q8_0, Q6_K, Q4_K or Q4_0"
 
     case .unsupportedAdapter:
       return "\(path): \(name) is \(found), which this tool cannot represent; \(expected)"
@@ -145,6 +148,19 @@ extension ExpertError: CustomStringConvertible {
         "\(path): \(found) since the training began, and nothing was published; restore the generation that it began from (\"lmoe-tool history\" lists them), or train anew"
     case .noSuchTarget:
       return "\(path) has no linear layer \(name) that an expert could change\(suggestion)"
+    case .notQuantizable:
+      return
+        "\(path): the values of the tensor \(name) near element \(found) are too large for the type; leave such tensors as they are with --keep, or choose another type"
+    case .quantizedAlready:
+      return
+        "\(path): the tensor \(name) is \(found) already, and \(expected) would keep no more of it; quantize the original again: import it anew, or restore an earlier generation (\"lmoe-tool history\")"
+    case .weightsElsewhere:
+      return
+        "\(path): the weights of the base are not in the file; take them in first with \"lmoe-tool export \(path) --to lmoe --base DIR -o NEW.lmoe\""
+    case .quantizedExport:
+      return
+        "\(path): \(name) is quantized (\(found)), and the files it came from cannot be made of it; add --dequantize bf16, f16 or f32 to write the rounded values"
+    case .nothingToQuantize: return "\(path) has nothing to quantize: \(found)"
     case .invalidTraining:
       return "\(path): \(name) cannot be trained so: it was given \(found)"
 

@@ -24,6 +24,7 @@ public struct ExpertError: Error, Hashable, Sendable {
     case missingWeight = "missing-weight"
     case weightShape = "weight-shape"
     case unexpectedWeight = "unexpected-weight"
+    case unsupportedElement = "unsupported-element"
     // Adapters.
     case unsupportedAdapter = "unsupported-adapter"
     case mutatedBase = "mutated-base"
@@ -66,6 +67,12 @@ public struct ExpertError: Error, Hashable, Sendable {
     case changedMeanwhile = "changed-meanwhile"
     case invalidTraining = "invalid-training"
     case noSuchTarget = "no-such-target"
+    // Quantizing.
+    case notQuantizable = "not-quantizable"
+    case quantizedAlready = "quantized-already"
+    case weightsElsewhere = "weights-elsewhere"
+    case nothingToQuantize = "nothing-to-quantize"
+    case quantizedExport = "quantized-export"
     // Merging.
     case noLinearAlgebra = "no-linear-algebra"
     case linearAlgebra = "linear-algebra"

@@ -53,6 +53,8 @@ extension FormatError: CustomStringConvertible {
       return "\(file): no whole generation is left in its \(found ?? "?") bytes; get the file again"
     case .io: return self.file?.description ?? "input/output error on \(located)"
     case .safetensorsInvalid: return "\(located): not a valid safetensors file\(detail); export it again"
+    case .ggufInvalid:
+      return "\(located): not a valid GGUF file\(detail); download it or convert the model again"
     case .readOnlyFeature:
       return "\(file) uses a feature this tool can read but not write\(detail): use a newer lmoe-tool"
     case .successorFound:

@@ -28,6 +28,7 @@ public struct FormatError: Error, Hashable, Sendable {
     case io
     case nothingToRecover = "nothing-to-recover"
     case safetensorsInvalid = "safetensors-invalid"
+    case ggufInvalid = "gguf-invalid"
     case readOnlyFeature = "read-only-feature"
     case successorFound = "successor-found"
     case locked

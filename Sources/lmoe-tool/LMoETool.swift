@@ -14,9 +14,8 @@ import LMoECore
     version: "0.1.0",
     subcommands: [
       Import.self, Inspect.self, Verify.self, Add.self, Remove.self, Rename.self, History.self,
-      Restore.self, Compact.self, Export.self, MergeCommand.self, Extract.self, Resize.self, Prune.self,
-      Fit.self,
-      GateCommand.self, Diff.self, Train.self, Generate.self,
+      Restore.self, Compact.self, Export.self, MergeCommand.self, Prune.self, Quantize.self, Extract.self,
+      Resize.self, Fit.self, GateCommand.self, Diff.self, Train.self, Generate.self,
       Eval.self,
       LogitsCommand.self,
       Tokenize.self, Report.self, Bench.self,

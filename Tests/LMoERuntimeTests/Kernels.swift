@@ -2,7 +2,7 @@ import CLMoEKernels
 
 /// The kernels that this processor can run.
 enum Kernels {
-  static let variants = ["portable", "avx2", "avx512"].filter { name in
+  static let variants = ["portable", "avx2", "avx512", "avx512vnni"].filter { name in
     defer { lmoe_select_kernels(nil) }
     return lmoe_select_kernels(name) == 1
   }

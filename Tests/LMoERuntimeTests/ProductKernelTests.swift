@@ -33,7 +33,7 @@ import Testing
     var term: lmoe_term {
       lmoe_term(
         x: x.base, x_stride: xStride, weight: weight.base, weight_stride: weightStride, kind: kind.code,
-        is_transposed: isTransposed ? 1 : 0, depth: depth)
+        is_transposed: isTransposed ? 1 : 0, depth: depth, block: 0, weight_first: 0, x_integers: nil)
     }
 
     /// The sum for one place in double precision, and that of the magnitudes.
@@ -267,7 +267,7 @@ import Testing
         var term = lmoe_term(
           x: x.base, x_stride: 1, weight: weight.base, weight_stride: isTransposed ? 1 : 65536,
           kind: kind.code,
-          is_transposed: isTransposed ? 1 : 0, depth: 1)
+          is_transposed: isTransposed ? 1 : 0, depth: 1, block: 0, weight_first: 0, x_integers: nil)
         lmoe_gemm(rows, &term, 1, 0, 65536, y.base, 65536, 0, scratch.base)
         let wrong = all.filter { bits in
           let (got, expected) = (y[(rows - 1) * 65536 + Int(bits)], kind.value(bits))

@@ -47,8 +47,8 @@ uint64_t lmoe_sum_words(const void *bytes, size_t length);
 
 // MARK: Measures (measure.c)
 
-/// The float types that are measured.
-enum { LMOE_F64, LMOE_F32, LMOE_F16, LMOE_BF16 };
+/// The float types that are measured. Below zero, so that they are none of the schemes of blocks.
+enum { LMOE_F64 = -4, LMOE_F32, LMOE_F16, LMOE_BF16 };
 
 /// The sum of the squares of `count` values; `is_finite` becomes 0 if one is an infinity or a NaN, else 1.
 double lmoe_sum_squares(const void *values, size_t count, int kind, int *is_finite);
@@ -64,9 +64,54 @@ void lmoe_transpose(const float *matrix, size_t rows, size_t columns, float *out
 void lmoe_transpose_32(const void *matrix, size_t rows, size_t columns, void *out);
 void lmoe_transpose_16(const void *matrix, size_t rows, size_t columns, void *out);
 
+// MARK: Quantized blocks (blocks_decode.c, blocks_quantize.c)
+
+/// Schemes of quantized blocks, by their numbers in the registry.
+enum {
+  LMOE_Q4_0 = 2,
+  LMOE_Q8_0 = 8,
+  LMOE_Q4_K = 12,
+  LMOE_Q6_K = 14,
+  LMOE_NF4 = 256,
+  LMOE_I8_ROW = 257,
+  LMOE_I4_GROUP = 258
+};
+/// Bytes of a block of NF4, which has 16,384 elements.
+enum { LMOE_NF4_BYTES = 8456 };
+
+/// Bytes of a block of so many elements; 0 if the scheme is unknown, or has no blocks of that length.
+size_t lmoe_block_bytes(int scheme, size_t block_elements);
+/// Decodes `count` elements from element `first` of a tensor on. Elements are numbered in row-major order:
+/// element j of row i of a matrix is i * columns + j, with every scheme.
+void lmoe_dequantize(int scheme, size_t block_elements, const void *blocks, size_t first, size_t count, float *out);
+
+/// Quantizes `count` finite values, whole blocks of any scheme but NF4, and returns `count`; or the first element
+/// of the first block whose scale is too large for its type. Q8_0, Q4_0, Q4_K and Q6_K are ggml's bytes.
+/// `importance` may be NULL: else each error of I4_GROUP, squared, counts as much as the number there.
+size_t lmoe_quantize(int scheme, size_t block_elements, const float *values, const float *importance, size_t count,
+                     void *blocks);
+/// The largest sizes of the runs of 64 of `count` values, the last run perhaps a shorter one.
+void lmoe_nf4_absmax(const float *values, size_t count, float *absmax);
+/// The offset of a tensor of NF4: the mean of the largest sizes of all its runs.
+float lmoe_nf4_offset(const float *absmax, size_t count);
+/// Entry `index` of the tables of NF4: of its 16 values, and of the 256 of the map of its scales.
+float lmoe_nf4_value(int index);
+float lmoe_dynamic_value(int index);
+/// Makes a block of NF4, bitsandbytes' bytes. Only the last block of a tensor has fewer than 16,384 values.
+void lmoe_quantize_nf4(const float *values, size_t count, float offset, void *block);
+
+/// How far numbers are from others.
+typedef struct {
+  double largest;
+  /// Sums of squares: of the differences, and of the numbers.
+  double differences, squares;
+} lmoe_difference;
+lmoe_difference lmoe_compare(const float *values, const float *others, size_t count);
+
 // MARK: Products (gemm.c)
 
-/// One term of a sum of products: `x` (m x depth, row-major, float32) times a weight of any float kind but F64.
+/// One term of a sum of products: `x` (m x depth, row-major, float32) times a weight of any float kind but F64, or of
+/// quantized blocks.
 typedef struct {
   const float *x;
   /// Floats from one row of x to the next.
@@ -74,13 +119,27 @@ typedef struct {
   const void *weight;
   /// Elements from one row of the weight to the next.
   ptrdiff_t weight_stride;
-  /// LMOE_F32, LMOE_F16 or LMOE_BF16.
+  /// LMOE_F32, LMOE_F16 or LMOE_BF16, or the scheme of the blocks.
   int kind;
   /// 1: the weight is columns x depth (x times its transpose, a linear layer); 0: it is depth x columns.
   int is_transposed;
   /// The length of the sums.
   size_t depth;
+  /// Elements of a block, where there are blocks.
+  size_t block;
+  /// The element of a weight of NF4 that it begins with, for its blocks know no rows.
+  size_t weight_first;
+  /// Rows of x as lmoe_integer_rows makes them, if sums are to be of integers; null: of the floats they stand for.
+  const void *x_integers;
 } lmoe_term;
+
+/// Whether products with a transposed weight of those blocks can be of integers.
+int lmoe_has_integers(int scheme, size_t block);
+/// Bytes of a row of x in eight bits.
+size_t lmoe_integer_row_bytes(size_t depth);
+/// Rows of x in eight bits with a scale for every 32 elements, rounded to nearest even. A run that holds an infinity
+/// or a NaN has the scale NaN; one whose largest element is below 2^-100 is zero. `out` is 64-byte aligned.
+void lmoe_integer_rows(const float *x, ptrdiff_t x_stride, size_t rows, size_t depth, void *out);
 
 /// Columns [first, end) of y (m x columns) become, or with `accumulates` gain, the sum of all terms:
 /// y[i][j] = sum_t sum_k x_t[i][k] * w_t[j][k]. Single-threaded; `scratch` has lmoe_gemm_scratch floats.
@@ -89,7 +148,7 @@ void lmoe_gemm(size_t m, const lmoe_term *terms, size_t term_count, size_t first
 /// The floats of scratch that lmoe_gemm needs for sums of that total depth over all terms.
 size_t lmoe_gemm_scratch(size_t depth);
 
-/// The kernels in use: "avx512", "avx2" or "portable".
+/// The kernels in use: "avx512vnni", "avx512", "avx2" or "portable".
 const char *lmoe_kernel_variant(void);
 /// Makes the calling thread use those kernels, or with NULL again the best; 0 if this processor cannot.
 int lmoe_select_kernels(const char *name);

@@ -26,8 +26,9 @@ struct ProductSum {
 
   let terms: [Term]
 
-  /// Its singular values and vectors, from QR of the stacked factors and the SVD of the small core between them:
-  /// (Σ cᵢ·Bᵢ·Aᵢ) = Q_B·(R_B·diag(c)·R_Aᵀ)·Q_Aᵀ. No matrix of the size of the sum is made.
+  /// Its singular values and vectors, from QR of the stacked factors and the SVD of the core between them.
+  ///
+  /// (Σ cᵢ·Bᵢ·Aᵢ) = Q_B·(R_B·diag(c)·R_Aᵀ)·Q_Aᵀ: no matrix of the size of the sum is made.
   ///
   /// - Throws: `ExpertError` with `no-linear-algebra`.
   func decomposed() throws -> LowRankDecomposition {
@@ -57,7 +58,9 @@ struct ProductSum {
     return result
   }
 
-  /// The sum as one product, by stacking: exact, of rank Σ rᵢ. The coefficients go into A.
+  /// The sum as one product, by stacking: exact, of rank Σ rᵢ.
+  ///
+  /// The coefficients go into A.
   var stacked: LowRankProduct {
     LowRankProduct(
       rank: rank,

@@ -56,7 +56,7 @@ struct RandomizedSVD {
           var term = unsafe lmoe_term(
             x: left + range.lowerBound * product.rank, x_stride: product.rank,
             weight: UnsafeRawPointer(right), weight_stride: matrix.columns, kind: Int32(LMOE_F32),
-            is_transposed: 0, depth: product.rank)
+            is_transposed: 0, depth: product.rank, block: 0, weight_first: 0, x_integers: nil)
           unsafe lmoe_gemm(
             range.count, &term, 1, 0, matrix.columns, tile.floats, matrix.columns, 1, scratch.floats)
         }
@@ -109,7 +109,8 @@ struct RandomizedSVD {
           unsafe matrix.forEachTile { range, values in
             var term = unsafe lmoe_term(
               x: values, x_stride: matrix.columns, weight: UnsafeRawPointer(weight),
-              weight_stride: matrix.columns, kind: Int32(LMOE_F32), is_transposed: 1, depth: matrix.columns)
+              weight_stride: matrix.columns, kind: Int32(LMOE_F32), is_transposed: 1, depth: matrix.columns,
+              block: 0, weight_first: 0, x_integers: nil)
             unsafe lmoe_gemm(
               range.count, &term, 1, 0, width, out + range.lowerBound * width, width, 0, scratch.floats)
           }
@@ -129,7 +130,8 @@ struct RandomizedSVD {
           unsafe matrix.forEachTile { range, values in
             var term = unsafe lmoe_term(
               x: left + range.lowerBound, x_stride: matrix.rows, weight: UnsafeRawPointer(values),
-              weight_stride: matrix.columns, kind: Int32(LMOE_F32), is_transposed: 0, depth: range.count)
+              weight_stride: matrix.columns, kind: Int32(LMOE_F32), is_transposed: 0, depth: range.count,
+              block: 0, weight_first: 0, x_integers: nil)
             unsafe lmoe_gemm(
               q.columns, &term, 1, 0, matrix.columns, out, matrix.columns, 1, scratch.floats)
           }

@@ -35,15 +35,13 @@ public struct BaseIdentity: Sendable {
     progress: @escaping @Sendable (UInt64) -> Void = { _ in }
   ) throws {
     path = checkpoint.path
-    let entries = checkpoint.tensors.map { tensor, file in
-      NewEntry(tensor: tensor.name, type: tensor.type, source: file.source(of: tensor))
-    }
+    let entries = try checkpoint.weights().map { NewEntry(tensor: $0.name, type: $0.type, source: $0.source) }
     let hashes = try unsafe SourceReader(entries, on: pool).read { _, _, bytes in
       progress(UInt64(bytes.count))
     }
     manifest = Manifest(externalTensors: zip(entries, hashes).map { ($0.name, $0.type, $1) })
     contentID = manifest.contentID
-    // As `import` has it: a checkpoint is taken for its own original.
-    sourceID = contentID.description
+    // As `import` has it: a checkpoint is taken for its own original, unless it was quantized.
+    sourceID = try checkpoint.quantizationMethod() == nil ? contentID.description : nil
   }
 }

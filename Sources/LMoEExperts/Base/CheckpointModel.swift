@@ -29,8 +29,7 @@ public struct CheckpointModel: Sendable {
       )
     }
     names = try TensorNames(
-      model, tensors: checkpoint.tensors.map { ($0.tensor.name, $0.tensor.type.shape) }, path: checkpoint.path
-    )
+      model, tensors: try checkpoint.weights().map { ($0.name, $0.type.shape) }, path: checkpoint.path)
     unknownKeys = unknown
     tokenizer = checkpoint.tokenizer
     if !tokenizer.hasTokenizer {

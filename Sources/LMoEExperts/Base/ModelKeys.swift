@@ -58,7 +58,8 @@ enum ModelKeys {
     for (key, value) in reader.object.members {
       if read.contains(key) || harmless.contains(key) || isOff(key, value) { continue }
       if key == "quantization_config" {
-        throw ExpertError(.quantizedModel, path: reader.path, found: value["quant_method"]?.string)
+        _ = try QuantizationMethod(value, path: reader.path)
+        continue
       }
       if ignoring.contains(key) { continue }
       let lower = key.lowercased()

@@ -52,9 +52,9 @@ public final class ResolvedBase: Sendable {
     var found: [ByteKey: (type: TensorType, hash: Bits128?, tensor: (Entry) -> Tensor)] = [:]
     if system.kind(path) == .directory {
       holder = nil
-      for (tensor, file) in try HFCheckpoint(path: path, in: system).tensors {
-        found[ByteKey(tensor.name)] = (
-          tensor.type, nil, { Tensor(entry: $0, source: file.source(of: tensor), stored: nil) }
+      for weight in try HFCheckpoint(path: path, in: system).weights() {
+        found[ByteKey(weight.name)] = (
+          weight.type, nil, { Tensor(entry: $0, source: weight.source, stored: nil) }
         )
       }
     } else {

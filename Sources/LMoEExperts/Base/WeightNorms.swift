@@ -5,9 +5,9 @@ import LMoEFormat
 final class WeightNorms: Sendable {
   private let sums = Guarded<[ByteKey: [Int: Double]]>([:])
 
-  /// An entry that adds to the sums, if it is a matrix of floats.
+  /// An entry that adds to the sums, if it is a matrix of numbers.
   func observing(_ entry: NewEntry) -> NewEntry {
-    guard let values = FloatValues(entry.type.dtype), entry.type.shape.count == 2 else { return entry }
+    guard let values = FloatValues(entry.type), entry.type.shape.count == 2 else { return entry }
     var observed = entry
     observed.observer = Observer(key: ByteKey(entry.name), values: values, norms: self)
     return observed
@@ -19,7 +19,7 @@ final class WeightNorms: Sendable {
     let norms: WeightNorms
 
     @unsafe func observe(_ bytes: UnsafeRawBufferPointer, at offset: Int) {
-      let sum = unsafe values.sumOfSquares(bytes).sum
+      let sum = unsafe values.sumOfSquares(bytes, at: offset).sum
       norms.sums.withValue { $0[key, default: [:]][offset] = sum }
     }
   }

@@ -3,10 +3,12 @@ public import LMoEFormat
 
 /// Writes a bank out as the directory it came from, byte for byte.
 public struct BundleExport: Sendable {
-  private let bundle: Bundle
+  let bundle: Bundle
   private let base: ResolvedBase?
-  private let system: any FileSystem
+  let system: any FileSystem
   private let pool: WorkerPool
+  /// What to write in place of quantized tensors; nil to refuse them.
+  public var dequantization: Dequantization?
 
   /// Exports from `bundle`, the weights of an external base from `base`.
   public init(
@@ -39,28 +41,47 @@ public struct BundleExport: Sendable {
   @discardableResult public func writeAdapter(
     _ name: String, to path: String
   ) throws -> (files: [String], notes: [String]) {
-    let bank = try bundle.bank("expert/" + name)
-    let manifest = try bundle.manifest(of: bank)
-    let writer = try PEFTWriter(card: try bundle.card(of: bank), path: bundle.path, expert: name)
-    let layers = try? bundle.baseDescription().model.layerCount
-    let configuration = try writer.configuration(layers: layers)
+    let writer = try adapterWriter(name)
     let files = try NewDirectory.making(path, in: system) { made, directory in
-      try writeAtomically(
-        try made.place(PEFTAdapter.configurationName, in: directory, of: bundle.path), in: system,
-        failure: { $0 }
-      ) { (file) throws(FileError) in try file.write(Array(configuration.utf8), at: 0) }
-      try SafetensorsWriter.write(
-        try made.place(PEFTAdapter.weights, in: directory, of: bundle.path),
-        tensors: manifest.tensors.filter { writer.isWritten($0.name) }.map {
-          NewEntry(tensor: $0.name, type: $0.type, source: bundle.source(of: $0))
-        }, metadata: [("format", "pt")], in: system)
-      return try [PEFTAdapter.configurationName, PEFTAdapter.weights]
-        + writeFiles(of: bank, manifest, directory, &made)
+      try writeAdapter(name, writer, to: directory, &made)
     }
     let notes =
       writer.usesPatterns
       ? ["its modules differ in rank or scaling, which PEFT reads and vLLM passes over"] : []
     return (files, notes)
+  }
+
+  /// What makes the configuration of the expert `name`.
+  func adapterWriter(_ name: String) throws -> PEFTWriter {
+    let card = try bundle.card(of: try bundle.bank("expert/" + name))
+    return try PEFTWriter(card: card, path: bundle.path, expert: name)
+  }
+
+  /// Writes an expert into a directory that is being made.
+  func writeAdapter(
+    _ name: String, _ writer: PEFTWriter, to directory: String, _ made: inout MadeFiles
+  ) throws -> [String] {
+    let bank = try bundle.bank("expert/" + name)
+    let manifest = try bundle.manifest(of: bank)
+    try requireFloats(bank, manifest)
+    let layers = try? bundle.baseDescription().model.layerCount
+    let configuration = try writer.configuration(layers: layers)
+    try write(Array(configuration.utf8), PEFTAdapter.configurationName, in: directory, &made)
+    try SafetensorsWriter.write(
+      try made.place(PEFTAdapter.weights, in: directory, of: bundle.path),
+      tensors: try manifest.tensors.compactMap { try adapterEntry($0, writer) },
+      metadata: [("format", "pt")], in: system)
+    return try [PEFTAdapter.configurationName, PEFTAdapter.weights]
+      + writeFiles(of: bank, manifest, directory, &made)
+  }
+
+  /// Writes a small file into a directory that is being made.
+  func write(
+    _ bytes: [UInt8], _ name: String, in directory: String, _ made: inout MadeFiles
+  ) throws {
+    try writeAtomically(
+      try made.place(name, in: directory, of: bundle.path), in: system, failure: { $0 }
+    ) { (file) throws(FileError) in try file.write(bytes, at: 0) }
   }
 
   /// Whether the expert has the files it came from, so that they can be written again.
@@ -94,7 +115,9 @@ public struct BundleExport: Sendable {
     _ bank: BankEntry, _ directory: String, _ made: inout MadeFiles
   ) throws -> [String] {
     let manifest = try bundle.manifest(of: bank)
+    try requireFloats(bank, manifest)
     var written: [String] = []
+    let hasHeads = manifest.documents.contains { $0.name.utf8.starts(with: "safetensors/".utf8) }
     var unplaced = Set(manifest.tensors.map { ByteKey($0.name) })
     for document in manifest.documents {
       // By bytes: "/" and a combining mark are one character.
@@ -103,8 +126,13 @@ public struct BundleExport: Sendable {
       let relative = String(decoding: document.name.utf8[slash...].dropFirst(), as: UTF8.self)
       switch kind {
       case "files":
+        // The index of files that are not written again.
+        if !hasHeads, bank.kind == "base", relative.hasSuffix(".safetensors.index.json") { continue }
         let target = try made.place(relative, in: directory, of: bundle.path)
-        let bytes = try bundle.bytes(of: document, in: bank, on: pool)
+        var bytes = try bundle.bytes(of: document, in: bank, on: pool)
+        if let dequantization, bank.kind == "base" {
+          bytes = dequantized(relative, bytes, manifest, dequantization)
+        }
         try writeAtomically(target, in: system, failure: { $0 }) { (file) throws(FileError) in
           try file.write(bytes, at: 0)
         }
@@ -116,6 +144,10 @@ public struct BundleExport: Sendable {
       default: continue
       }
       written.append(relative)
+    }
+    if let dequantization, !hasHeads, bank.kind == "base" {
+      written.append(try writeOneFile(directory, manifest, dequantization, &made))
+      unplaced.removeAll()
     }
     if let missing = unplaced.min() {
       throw ExpertError(
@@ -143,6 +175,9 @@ public struct BundleExport: Sendable {
   ) throws {
     // The head was checked when it came in; its data length is what its tensors say.
     let header = try SafetensorsHeader(head: head)
+    if let dequantization, !bank.isExternal {
+      return try writeFloats(target, header, names, manifest, dequantization, &unplaced)
+    }
     var tensors: [(entry: BankedEntry, offset: UInt64)] = []
     for tensor in header.tensors {
       let name = names[ByteKey(tensor.name)] ?? tensor.name

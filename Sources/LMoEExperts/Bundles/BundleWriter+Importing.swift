@@ -5,6 +5,8 @@ extension BundleWriter {
   /// Adds a base model as the bank `base`: its tensors, its files verbatim, and the heads of its safetensors
   /// files, from which `export` makes the files again byte for byte.
   ///
+  /// Of a checkpoint that was quantized the weights become blocks, without loss, and there are no heads.
+  ///
   /// - Parameters:
   ///   - checkpoint: The checkpoint.
   ///   - model: What it is.
@@ -16,19 +18,23 @@ extension BundleWriter {
   ) throws -> BaseDescription {
     var entries = checkpoint.documents
     let norms = WeightNorms()
-    for (name, file) in checkpoint.files {
-      entries.append(try SourceDirectory.head(of: file, named: name))
-      for tensor in file.tensors {
-        entries.append(
-          norms.observing(NewEntry(tensor: tensor.name, type: tensor.type, source: file.source(of: tensor))))
-      }
+    let weights = try checkpoint.weights()
+    if try checkpoint.quantizationMethod() == nil {
+      for (name, file) in checkpoint.files { entries.append(try SourceDirectory.head(of: file, named: name)) }
     }
+    for weight in weights {
+      entries.append(
+        norms.observing(NewEntry(tensor: weight.name, type: weight.type, source: weight.source)))
+    }
+    let quantized = try checkpoint.quantizationMethod()
     let clock = options.clock()
     // The source id of an unquantized base is its content id.
     var card: JSON = .null
     let bank = try addBank("base", entries: entries, isExternal: !embeds) { contentID in
       card = Cards.base(
-        checkpoint, model, sourceID: contentID, norms: norms.norms, ignoredKeys: ignoredKeys, clock: clock)
+        checkpoint.facts(weights.map(\.type), quantized), model.names.model, model.tokenizer,
+        sourceID: quantized == nil ? contentID : nil, norms: norms.norms,
+        ignoredKeys: ignoredKeys, clock: clock)
       return card
     }
     return try BaseDescription(card: card, manifest: try manifest(of: bank), path: path) { nil }
@@ -92,4 +98,14 @@ public func requireExpertName(_ name: String) throws {
     !name.utf8.contains(where: { forbidden.contains($0) }), name != ".", name != "..",
     name.utf8.first != UInt8(ascii: " "), name.utf8.last != UInt8(ascii: " ")
   else { throw ExpertError(.invalidName, path: "", name: name) }
+}
+
+extension HFCheckpoint {
+  /// What its card says of where it comes from.
+  fileprivate func facts(_ types: [TensorType], _ quantized: QuantizationMethod?) -> Cards.BaseFacts {
+    Cards.BaseFacts(
+      architecture: architecture, modelType: modelType, types: types,
+      files: quantized == nil ? files.map { ($0.name, $0.file.tensors.count) } : [], leftOut: leftOut,
+      path: path, quantized: quantized.map { ($0.type.name, $0.title) })
+  }
 }

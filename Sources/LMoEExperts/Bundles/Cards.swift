@@ -5,28 +5,48 @@ import LMoEFormat
 enum Cards {
   static let schema: JSON = 1
 
+  /// What the card of a base says of where it comes from.
+  struct BaseFacts {
+    let architecture: String?
+    let modelType: String?
+    /// Types of all tensors.
+    let types: [TensorType]
+    let files: [(name: String, tensors: Int)]
+    let leftOut: [String]
+    let path: String
+    /// What it is quantized to, and by what, if it came in so.
+    var quantized: (type: String, by: String)?
+  }
+
   /// The card of a base.
+  ///
+  /// What a base that came in quantized was made of is known only if its file says so: `sourceID` is nil then.
   static func base(
-    _ checkpoint: HFCheckpoint, _ model: CheckpointModel, sourceID: Bits128,
+    _ facts: BaseFacts, _ model: ModelConfiguration, _ text: TokenizerFiles, sourceID: Bits128?,
     norms: [(name: String, norm: Double)], ignoredKeys: [String], clock: UInt64
   ) -> JSON {
-    [
+    let members: JSON = [
       "card": schema,
       "kind": "base",
-      "architecture": checkpoint.architecture.map(JSON.string) ?? .null,
-      "model_type": checkpoint.modelType.map(JSON.string) ?? .null,
-      "model": model.names.model.json,
-      "text": model.tokenizer.json,
-      "parameters": .integer(checkpoint.parameters),
-      "dtypes": dtypes(checkpoint.tensors.map(\.tensor)),
+      "architecture": facts.architecture.map(JSON.string) ?? .null,
+      "model_type": facts.modelType.map(JSON.string) ?? .null,
+      "model": model.json,
+      "text": text.json,
+      "parameters": .integer(facts.types.reduce(0) { $0 + $1.elementCount }),
+      "dtypes": facts.types.dtypeCounts,
       "norms": .object(norms.map { ($0.name, rounded($0.norm)) }),
       "ignored_keys": .array(ignoredKeys.map(JSON.string)),
-      "source_id": .string(sourceID.description),
-      "files": .array(
-        checkpoint.files.map { ["name": .string($0.name), "tensors": .integer($0.file.tensors.count)] }),
-      "left_out": .array(checkpoint.leftOut.map(JSON.string)),
-      "provenance": provenance(checkpoint.path, clock: clock),
+      "source_id": sourceID.map { .string($0.description) } ?? .null,
+      "files": .array(facts.files.map { ["name": .string($0.name), "tensors": .integer($0.tensors)] }),
+      "left_out": .array(facts.leftOut.map(JSON.string)),
+      "provenance": provenance(facts.path, clock: clock),
     ]
+    guard let quantized = facts.quantized, var card = members.object else { return members }
+    card["quantized"] = [
+      "type": .string(quantized.type), "imported": .string(quantized.by), "kept": [],
+      "made_ns": .integer(clock), "tool": .string(toolName),
+    ]
+    return .object(card)
   }
 
   /// The card of an expert.
@@ -76,7 +96,7 @@ enum Cards {
       ("norm", measurement.norm(of: expert).map(rounded) ?? .null),
       ("share", measurement.share(of: expert, base: base).map(rounded) ?? .null),
       ("parameters", .integer(adapter.parameters)),
-      ("dtypes", dtypes(adapter.file.tensors)),
+      ("dtypes", adapter.file.tensors.map(\.type).dtypeCounts),
       (
         "base",
         [
@@ -95,17 +115,6 @@ enum Cards {
   static func rounded(_ value: Double) -> JSON {
     let short = Float(value)
     return short.isFinite ? .number(JSONNumber(text: "\(short)")) : .double(value)
-  }
-
-  private static func dtypes(_ tensors: [SafetensorsTensor]) -> JSON {
-    var counts: [(String, JSON)] = []
-    for dtype in DType.allCases {
-      let elements = tensors.reduce(0) { $0 + ($1.type.dtype == dtype ? $1.type.elementCount : 0) }
-      if tensors.contains(where: { $0.type.dtype == dtype }) {
-        counts.append((dtype.name, .integer(elements)))
-      }
-    }
-    return .object(counts)
   }
 
   private static func provenance(_ path: String, clock: UInt64) -> JSON {

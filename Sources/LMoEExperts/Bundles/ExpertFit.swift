@@ -70,23 +70,29 @@ public struct ExpertFit {
 
   /// The shape of the weight that the factors of a module are for.
   private func weight(_ module: String, rank: Int) throws -> [Int] {
+    // A is rank × in, B is out × rank, or quantized rank × out; of an embedding, A is rank × vocabulary and B
+    // hidden × rank.
+    if let factors = StoredFactors(of: module, prefix: prefix, in: manifest), factors.rank == rank {
+      return [factors.outputs, factors.inputs]
+    }
     for (suffixes, isEmbedding) in [(Self.linear, false), (Self.embedding, true)] {
       let factors = suffixes.compactMap { manifest.tensor(prefix + module + $0)?.type.shape }
       if factors.isEmpty { continue }
-      // A is rank × in, B is out × rank; of an embedding, A is rank × vocabulary and B hidden × rank.
-      guard factors.count == 2, factors.allSatisfy({ $0.count == 2 }), factors[0][0] == rank,
+      guard isEmbedding, factors.count == 2, factors.allSatisfy({ $0.count == 2 }), factors[0][0] == rank,
         factors[1][1] == rank
       else {
         throw ExpertError(
           .invalidExpert, path: path, found: "the factors of \(module) are not two of rank \(rank)")
       }
-      return isEmbedding ? [factors[0][1], factors[1][0]] : [factors[1][0], factors[0][1]]
+      return [factors[0][1], factors[1][0]]
     }
     throw ExpertError(
       .invalidExpert, path: path, found: "its card lists \(module), and it has no factors for it")
   }
 
-  private static let linear = [".lora_A.weight", ".lora_B.weight"]
+  private static let linear = [
+    StoredFactors.nameOfA, StoredFactors.nameOfB, StoredFactors.nameOfTransposedB,
+  ]
   private static let embedding = [".lora_embedding_A", ".lora_embedding_B"]
   /// One number for each output of a module.
   private static let vectors = [".lora_B.bias", ".lora_magnitude_vector"]

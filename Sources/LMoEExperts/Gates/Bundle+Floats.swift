@@ -5,7 +5,7 @@ extension Bundle {
   /// Bytes that are decoded at a time: what a file says of its size costs no memory before its chunks are there.
   private static let batch = 64 << 20
 
-  /// The values of many tensors of floats, decoded and checked on all workers.
+  /// The values of many tensors of floats or of blocks that are known, decoded and checked on all workers.
   ///
   /// - Throws: `FormatError` with `unsupported-dtype` for other tensors, or what decoding throws.
   func floats(of entries: [BankedEntry], on pool: WorkerPool = .shared) throws(FormatError) -> [[Float]] {
@@ -34,10 +34,10 @@ extension Bundle {
     var offsets: [Int] = []
     var readers: [FloatValues] = []
     for item in entries {
-      guard let values = FloatValues(item.entry.type.dtype) else {
+      guard let values = FloatValues(item.entry.type) else {
         throw FormatError(
           .unsupportedDType, path: path, bank: item.bank, entry: item.entry.name,
-          found: item.entry.type.dtype.name)
+          found: item.entry.type.dtypeName)
       }
       offsets.append((offsets.last ?? 0) + (offsets.isEmpty ? 0 : Self.room(entries[offsets.count - 1])))
       readers.append(values)

@@ -93,15 +93,9 @@ public struct BaseWeights: Sendable {
   ///
   /// - Throws: `FormatError`.
   func floats(of name: String) throws -> [Float]? {
-    guard let entry = tensor(name), let reader = FloatValues(entry.type.dtype) else { return nil }
-    let buffer = RawBuffer(count: entry.type.rawBytes)
-    let bytes = unsafe buffer.prefix(entry.type.rawBytes)
-    do throws(FormatError) { try unsafe entry.source.read(into: bytes, at: 0) } catch {
+    guard let entry = tensor(name), FloatValues(entry.type) != nil else { return nil }
+    do throws(FormatError) { return try entry.source.floats(entry.type) } catch {
       throw error.at(path: path, entry: entry.name)
-    }
-    return unsafe [Float](unsafeUninitializedCapacity: entry.type.elementCount) { floats, count in
-      unsafe reader.convert(UnsafeRawBufferPointer(bytes), to: floats)
-      count = entry.type.elementCount
     }
   }
 }

@@ -53,7 +53,8 @@ final class DeltaRows {
       unsafe term.product.a.withUnsafeBufferPointer { a in
         var kernel = unsafe lmoe_term(
           x: left.baseAddress, x_stride: rank, weight: UnsafeRawPointer(a.baseAddress),
-          weight_stride: module.columns, kind: Int32(LMOE_F32), is_transposed: 0, depth: rank)
+          weight_stride: module.columns, kind: Int32(LMOE_F32), is_transposed: 0, depth: rank, block: 0,
+          weight_first: 0, x_integers: nil)
         unsafe lmoe_gemm(
           rows.count, &kernel, 1, 0, module.columns, out, module.columns, accumulates ? 1 : 0,
           scratch.bytes.assumingMemoryBound(to: Float.self).baseAddress)

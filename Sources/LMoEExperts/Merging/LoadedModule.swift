@@ -58,12 +58,6 @@ struct LoadedModule: Sendable {
 extension [Float] {
   /// The transpose of a matrix that is given by rows.
   func transposed(columns: Int) -> [Float] {
-    let rows = columns == 0 ? 0 : count / columns
-    return unsafe [Float](unsafeUninitializedCapacity: count) { out, written in
-      for row in 0..<rows {
-        for column in 0..<columns { unsafe out[column * rows + row] = self[row * columns + column] }
-      }
-      written = rows * columns
-    }
+    LMoEExperts.transposed(self, rows: columns == 0 ? 0 : count / columns, columns: columns)
   }
 }

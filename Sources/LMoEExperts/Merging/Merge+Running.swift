@@ -72,7 +72,8 @@ extension Merge {
           source.isEmbedding
           ? LowRankProduct(
             rank: source.rank, a: b.transposed(columns: source.rank), b: a.transposed(columns: source.rows))
-          : LowRankProduct(rank: source.rank, a: a, b: b)
+          : LowRankProduct(
+            rank: source.rank, a: a, b: source.isTransposedB ? b.transposed(columns: source.rows) : b)
         terms[place].append(
           LoadedModule.Term(
             input: index, weight: (moduleWeights[ByteKey(modules[place].name)] ?? weights)[index],

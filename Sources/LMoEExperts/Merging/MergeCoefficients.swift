@@ -22,8 +22,9 @@ enum MergeCoefficients {
     }
   }
 
-  /// Two deltas along the arc between them, as mergekit has it: sin((1 − t)θ)/sin θ and sin(tθ)/sin θ, or 1 − t and
-  /// t where they are all but parallel. A delta that is not there, or is 0, has no direction: then these, too.
+  /// Two deltas along the arc between them, as mergekit has it.
+  ///
+  /// sin((1 − t)θ)/sin θ and sin(tθ)/sin θ, or 1 − t and t where they are all but parallel. A delta that is not there, or is 0, has no direction: then these, too.
   private static func slerp(
     _ method: MergeMethod, all: [Double], places: [Int], _ products: [[Double]]
   ) -> [Double] {
@@ -40,7 +41,9 @@ enum MergeCoefficients {
 
   private static let mostSteps = 100
 
-  /// The Karcher mean of the directions on the unit sphere, times the mean length. The mean is a combination of the
+  /// The Karcher mean of the directions on the unit sphere, times the mean length.
+  ///
+  /// The mean is a combination of the
   /// deltas, so that only their inner products are needed.
   private static func karcher(_ weights: [Double], total: Double, _ products: [[Double]]) -> [Double] {
     let lengths = products.indices.map { products[$0][$0].squareRoot() }

@@ -19,6 +19,8 @@ public struct MergeInput: Sendable {
     /// Names of tensors.
     let a: String
     let b: String
+    /// Whether the tensor `b` is the transpose of B.
+    var isTransposedB = false
     let bias: String?
     let magnitude: String?
 
@@ -124,27 +126,8 @@ extension MergeInput {
     let prefix = card["prefix"]?.string ?? ""
     var modules: [ByteKey: Module] = [:]
     for group in groups {
-      let ends =
-        group.numbers.isEmbedding
-        ? (".lora_embedding_A", ".lora_embedding_B") : (".lora_A.weight", ".lora_B.weight")
       for target in group.targets {
-        let (a, b) = (prefix + target + ends.0, prefix + target + ends.1)
-        guard let aType = expert.manifest.tensor(a)?.type,
-          let bShape = expert.manifest.tensor(b)?.type.shape, aType.shape.count == 2, bShape.count == 2,
-          aType.shape[0] == group.numbers.rank, bShape[1] == group.numbers.rank
-        else {
-          throw ExpertError(
-            .invalidExpert, path: path,
-            found: "the factors of \(target) are not two of rank \(group.numbers.rank)")
-        }
-        let (outputs, inputs) = (bShape[0], aType.shape[1])
-        let isEmbedding = group.numbers.isEmbedding
-        modules[ByteKey(target)] = Module(
-          name: target, rank: group.numbers.rank, scaling: group.numbers.scaling,
-          rows: isEmbedding ? inputs : outputs, columns: isEmbedding ? outputs : inputs,
-          isEmbedding: isEmbedding, a: a, b: b,
-          bias: group.numbers.hasBias ? prefix + target + ".lora_B.bias" : nil,
-          magnitude: group.numbers.isDoRA ? prefix + target + ".lora_magnitude_vector" : nil)
+        modules[ByteKey(target)] = try Self.module(target, group.numbers, prefix, expert)
       }
     }
     self.label = label ?? expert.bank.shortName
@@ -158,5 +141,36 @@ extension MergeInput {
     baseName = card["base"]?["name"]?.string
     baseSourceID = expert.baseSourceID
     id = expert.bank.id
+  }
+
+  /// A module of an expert of a bundle.
+  private static func module(
+    _ target: String, _ numbers: ModuleGroup.Numbers, _ prefix: String, _ expert: StoredExpert
+  ) throws -> Module {
+    let bias = numbers.hasBias ? prefix + target + ".lora_B.bias" : nil
+    let magnitude = numbers.isDoRA ? prefix + target + ".lora_magnitude_vector" : nil
+    if !numbers.isEmbedding, let stored = StoredFactors(of: target, prefix: prefix, in: expert.manifest),
+      stored.rank == numbers.rank
+    {
+      return Module(
+        name: target, rank: stored.rank, scaling: numbers.scaling, rows: stored.outputs,
+        columns: stored.inputs,
+        isEmbedding: false, a: stored.a.name, b: stored.b.name, isTransposedB: stored.isTransposed,
+        bias: bias,
+        magnitude: magnitude)
+    }
+    let names = (prefix + target + ".lora_embedding_A", prefix + target + ".lora_embedding_B")
+    guard numbers.isEmbedding, let a = expert.manifest.tensor(names.0)?.type.shape,
+      let b = expert.manifest.tensor(names.1)?.type.shape, a.count == 2, b.count == 2, a[0] == numbers.rank,
+      b[1] == numbers.rank
+    else {
+      throw ExpertError(
+        .invalidExpert, path: expert.path,
+        found: "the factors of \(target) are not two of rank \(numbers.rank)")
+    }
+    return Module(
+      name: target, rank: numbers.rank, scaling: numbers.scaling, rows: a[1], columns: b[0],
+      isEmbedding: true,
+      a: names.0, b: names.1, bias: bias, magnitude: magnitude)
   }
 }

@@ -6,7 +6,7 @@ public struct MergedExpert: Sendable {
   public struct Origin: Sendable {
     /// The command.
     public let command: String
-    /// What it did (registry §5.6).
+    /// What it did (registry §5.7).
     public let record: [(String, JSON)]
     /// The name of the base, where it is known.
     public let baseName: String?

@@ -75,7 +75,7 @@ struct PrunedRevision {
 }
 
 extension PrunedExpert {
-  /// How an expert was pruned, for its card (registry §5.7).
+  /// How an expert was pruned, for its card (registry §5.8).
   func record(clock: UInt64) -> JSON {
     let method: [(String, JSON)] =
       switch rule {

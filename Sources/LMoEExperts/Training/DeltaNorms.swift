@@ -67,12 +67,14 @@ extension FloatTensor {
 }
 
 extension [TensorType] {
-  /// dtype name → elements, as cards have it.
+  /// dtype name → elements, as cards have it; of blocks the name is that of their scheme.
   var dtypeCounts: JSON {
-    .object(
-      DType.allCases.compactMap { dtype in
-        let types = filter { $0.dtype == dtype }
-        return types.isEmpty ? nil : (dtype.name, .integer(types.reduce(0) { $0 + $1.elementCount }))
+    var names: [String] = DType.allCases.filter { $0 != .block }.map(\.name)
+    for type in self where !names.contains(type.dtypeName) { names.append(type.dtypeName) }
+    return .object(
+      names.compactMap { name in
+        let types = filter { $0.dtypeName == name }
+        return types.isEmpty ? nil : (name, .integer(types.reduce(0) { $0 + $1.elementCount }))
       })
   }
 }

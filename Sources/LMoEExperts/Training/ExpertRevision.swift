@@ -40,21 +40,27 @@ struct ExpertRevision {
         Self.suffixes.map { ByteKey(prefix + target + $0) }
       })
     var values: [ByteKey: [Float]] = [:]
+    var leaving: Set<ByteKey> = []
     for tensor in tensors {
       let key = ByteKey(tensor.name)
       func invalid(_ found: String) -> ExpertError {
         ExpertError(.invalidTraining, path: path, name: tensor.name, found: found)
       }
-      guard let stored = manifest.tensor(tensor.name), trainable.contains(key) else {
+      // A quantized B is stored as its transpose, which the new values take the place of.
+      let transposed = StoredFactors.transposedName(of: tensor.name).flatMap { manifest.tensor($0) }
+      guard let stored = manifest.tensor(tensor.name) ?? transposed, trainable.contains(key) else {
         throw invalid("a tensor that the expert does not have, or not as part of a module")
       }
-      guard stored.type.shape == tensor.shape else {
-        throw invalid("the shape \(tensor.shape), and the expert's has \(stored.type.shape)")
+      let isTransposed = !stored.name.hasSameBytes(as: tensor.name)
+      let shape = isTransposed ? stored.type.shape.reversed() : stored.type.shape
+      guard shape == tensor.shape else {
+        throw invalid("the shape \(tensor.shape), and the expert's has \(shape)")
       }
+      leaving.insert(ByteKey(stored.name))
       guard values[key] == nil else { throw invalid("two sets of values") }
       values[key] = try tensor.finiteFloats(path: path)
     }
-    replaced = Set(values.keys)
+    replaced = leaving
     entries = tensors.compactMap(\.entry)
     let norms = try Self.norms(groups, prefix: prefix, values, bank, manifest, in: bundle, on: pool)
     object["modules"] = .array(
@@ -70,11 +76,12 @@ struct ExpertRevision {
     object["norm"] = norm.map(Cards.rounded) ?? .null
     object["share"] = share.map(Cards.rounded) ?? .null
     let replaced = replaced
-    object["dtypes"] =
-      manifest.tensors.map { entry in
-        guard replaced.contains(ByteKey(entry.name)) else { return entry.type }
-        return TensorType(dtype: .f32, shape: entry.type.shape.map { UInt64($0) }) ?? entry.type
-      }.dtypeCounts
+    let types = manifest.tensors.map { entry in
+      guard replaced.contains(ByteKey(entry.name)) else { return entry.type }
+      return TensorType(dtype: .f32, shape: entry.type.shape.map { UInt64($0) }) ?? entry.type
+    }
+    object["dtypes"] = types.dtypeCounts
+    if !types.contains(where: { $0.geometry != nil }) { object["quantized"] = nil }
     object["files"] = .array(
       (card["files"]?.array ?? []).filter {
         !($0["name"]?.string ?? "").hasSameBytes(as: PEFTAdapter.weights)
@@ -114,8 +121,11 @@ struct ExpertRevision {
         guard names.contains(where: { values[ByteKey($0)] != nil }) else { continue }
         let pair = try names.map { name -> [Float] in
           if let own = values[ByteKey(name)] { return own }
-          guard let entry = manifest.tensor(name) else { return [] }
-          return try bundle.floats(of: [BankedEntry(bank: bank.name, entry: entry)], on: pool)[0]
+          let stored = StoredFactors(of: target, prefix: prefix, in: manifest)
+          let isB = stored != nil && name.hasSuffix(ends[1])
+          guard let entry = manifest.tensor(name) ?? (isB ? stored?.b : nil) else { return [] }
+          let floats = try bundle.floats(of: [BankedEntry(bank: bank.name, entry: entry)], on: pool)[0]
+          return isB ? stored?.plainB(floats) ?? floats : floats
         }
         places.append((number, place))
         factors.append(DeltaNorms.Factors(numbers: group.numbers, a: pair[0], b: pair[1]))

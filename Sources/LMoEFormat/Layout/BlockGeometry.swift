@@ -28,9 +28,14 @@ public struct BlockGeometry: Hashable, Sendable {
     guard (1...65_536).contains(blockElements), (1...8).contains(fields.count),
       !fields.contains(0), sum <= 65_536
     else { return nil }
+    self.init(unchecked: scheme, blockElements: blockElements, layout: layout, fields: fields)
+  }
+
+  /// Makes a geometry that is known to keep to the rules.
+  init(unchecked scheme: UInt32, blockElements: UInt32, layout: Layout, fields: [UInt16]) {
     self.scheme = scheme
     self.blockElements = blockElements
-    self.blockBytes = sum
+    self.blockBytes = fields.reduce(0) { $0 + UInt32($1) }
     self.layout = layout
     self.fields = fields
   }
@@ -58,13 +63,5 @@ public struct BlockGeometry: Hashable, Sendable {
   }
 
   /// The registry's name of the scheme.
-  public var name: String {
-    switch scheme {
-    case 2: "Q4_0"
-    case 8: "Q8_0"
-    case 12: "Q4_K"
-    case 14: "Q6_K"
-    default: "scheme \(scheme)"
-    }
-  }
+  public var name: String { BlockScheme(rawValue: scheme)?.name ?? "scheme \(scheme)" }
 }

@@ -41,8 +41,10 @@ public enum SafetensorsWriter {
     }
   }
 
-  /// Writes tensors with a head of our own: widest elements first, then by name, so that each is aligned to
-  /// its element and the first to 64 bytes. All workers read at once.
+  /// Writes tensors with a head of our own, all workers reading at once.
+  ///
+  /// The widest elements come first, then it goes by name, so that each tensor is aligned to its element and the
+  /// first to 64 bytes.
   ///
   /// - Parameter progress: Called with the number of bytes that were written, from any worker.
   /// - Throws: `too-large` for more than the format holds, `invalid-name` for block-quantized tensors, or what
@@ -52,9 +54,7 @@ public enum SafetensorsWriter {
     on pool: WorkerPool = .shared, in system: any FileSystem = PosixFileSystem(),
     progress: @escaping @Sendable (UInt64) -> Void = { _ in }
   ) throws(FormatError) {
-    let sorted = tensors.sorted {
-      (-$0.type.unitBytes, ByteKey($0.name)) < (-$1.type.unitBytes, ByteKey($1.name))
-    }
+    let sorted = self.sorted(tensors)
     let head = try self.head(of: sorted, metadata: metadata)
     var positions: [UInt64] = []
     var end = UInt64(head.count)
@@ -71,6 +71,36 @@ public enum SafetensorsWriter {
         progress(UInt64(bytes.count))
       }
     }
+  }
+
+  /// The bytes of a file with a head of our own, in memory.
+  ///
+  /// - Throws: what `write` does.
+  public static func bytes(
+    of tensors: [NewEntry], metadata: [(key: String, value: String)] = []
+  ) throws(FormatError) -> [UInt8] {
+    let sorted = self.sorted(tensors)
+    var bytes = try head(of: sorted, metadata: metadata)
+    for tensor in sorted {
+      let buffer = RawBuffer(count: tensor.type.rawBytes)
+      let part = unsafe buffer.prefix(tensor.type.rawBytes)
+      try unsafe tensor.source.read(into: part, at: 0)
+      unsafe bytes.append(contentsOf: part)
+    }
+    return bytes
+  }
+
+  /// The head that `write` puts before tensors: length word and JSON text.
+  ///
+  /// - Throws: `too-large` or `invalid-name`, as `write` does.
+  public static func head(
+    for tensors: [NewEntry], metadata: [(key: String, value: String)] = []
+  ) throws(FormatError) -> [UInt8] {
+    try head(of: sorted(tensors), metadata: metadata)
+  }
+
+  private static func sorted(_ tensors: [NewEntry]) -> [NewEntry] {
+    tensors.sorted { (-$0.type.unitBytes, ByteKey($0.name)) < (-$1.type.unitBytes, ByteKey($1.name)) }
   }
 
   /// Length word and JSON text for tensors in the given order, padded to 64 bytes.

@@ -10,22 +10,30 @@ final class Compute: @unchecked Sendable {
   ///
   /// A view of both.
   @safe struct Term: @unchecked Sendable {
-    @unsafe fileprivate var kernel: lmoe_term
+    /// Nothing else is in it: the kernels read arrays of terms as they are.
+    @unsafe var kernel: lmoe_term
 
     private init(_ x: Rows, _ weight: Weight.View, isTransposed: Bool) {
       unsafe kernel = lmoe_term(
         x: x.base, x_stride: x.stride, weight: weight.base, weight_stride: weight.stride,
         kind: weight.kind.code, is_transposed: isTransposed ? 1 : 0,
-        depth: isTransposed ? weight.columns : weight.rows)
+        depth: isTransposed ? weight.columns : weight.rows, block: weight.kind.blockElements,
+        weight_first: weight.first, x_integers: nil)
     }
 
+    /// Whether its weight is quantized.
+    var hasBlocks: Bool { unsafe kernel.block > 0 }
+
     /// The length of the sums.
-    fileprivate var depth: Int { unsafe kernel.depth }
+    var depth: Int { unsafe kernel.depth }
 
     /// The same for rows of x from one on.
-    fileprivate func from(row: Int) -> Term {
+    func from(row: Int) -> Term {
       var copy = self
       unsafe copy.kernel.x += row * kernel.x_stride
+      if let integers = unsafe kernel.x_integers {
+        unsafe copy.kernel.x_integers = integers + row * lmoe_integer_row_bytes(kernel.depth)
+      }
       return copy
     }
 
@@ -70,12 +78,17 @@ final class Compute: @unchecked Sendable {
   let pool: WorkerPool
   /// Where the time goes, if somebody wants to know.
   var timer: StageTimer?
+  /// Whether products with quantized weights are of integers, with x in eight bits: that is faster, and less exact.
+  let usesIntegers: Bool
+  /// x in eight bits, of the products that run.
+  private let integers = IntegerRows()
   /// Scratch of the kernels, a part for each worker.
   private let scratch: OwnedRows
   private let scratchRows: Rows
 
-  init(pool: WorkerPool) {
+  init(pool: WorkerPool, usesIntegers: Bool = false) {
     self.pool = pool
+    self.usesIntegers = usesIntegers
     scratch = OwnedRows(pool.count, lmoe_gemm_scratch(Self.deepest))
     scratchRows = scratch.rows
   }
@@ -90,10 +103,12 @@ final class Compute: @unchecked Sendable {
     guard products.contains(where: { $0.output.count > 0 && $0.output.width > 0 }) else { return }
     let work = products.reduce(0) { $0 + $1.output.width * $1.costPerColumn }
     var terms: [Term] = []
+    var counts: [Int] = []
     var tasks: [Task] = []
     for (index, product) in products.enumerated() where product.output.count > 0 && product.output.width > 0 {
       let range = terms.count..<terms.count + product.terms.count
       terms += product.terms
+      for _ in product.terms { counts.append(product.output.count) }
       let step = step(for: product, of: work)
       for rows in rowParts(product, step: step, isAlone: products.count == 1) {
         for start in stride(from: 0, to: product.output.width, by: step) {
@@ -105,6 +120,7 @@ final class Compute: @unchecked Sendable {
         }
       }
     }
+    if usesIntegers { integers.add(to: &terms, counts, pool) }
     let (all, factors) = (tasks, terms)
     pool.run(items: all.count) { [self] item, worker in
       let task = all[item]
@@ -165,7 +181,8 @@ final class Compute: @unchecked Sendable {
   /// core must not keep the others waiting for long, and the tasks of several products should be alike.
   private func step(for product: Product, of work: Int) -> Int {
     let isWide = product.output.count > 8
-    let width = isWide ? 32 : 16
+    // Blocks of most quantized weights have 32 elements.
+    let width = isWide || product.terms.contains(where: \.hasBlocks) ? 32 : 16
     let share = work / (pool.count * (isWide ? 3 : 2)) / max(1, product.costPerColumn)
     let most = min(max(width, share), isWide ? 1024 : 2048)
     // As many tasks as that makes, of equal width: a narrow one at the end would cost as much as a wider one.

@@ -1,5 +1,6 @@
 private import CLMoEKernels
 public import LMoECore
+import LMoEFormat
 
 /// The rate at which large matrices are multiplied: what a model could reach if it did nothing else.
 public enum MatrixThroughput {
@@ -7,18 +8,31 @@ public enum MatrixThroughput {
   ///
   /// The product has the rows of a long prompt and a weight of `width` × `width` in float16.
   public static func measure(on pool: WorkerPool = .shared, width: Int = 2048, rounds: Int = 5) -> Double {
-    let compute = Compute(pool: pool)
+    measure(.f16, on: pool, width: width, rounds: rounds)
+  }
+
+  /// The same with a weight of the type that the layers of `model` have: with quantized ones, of integers.
+  public static func measure(like model: Model, on pool: WorkerPool, rounds: Int = 5) -> Double {
+    let kind = model.blocks.first?.feedForward.up.weight.kind ?? .f16
+    guard case .blocks(let blocks) = kind, kind.hasIntegers else { return measure(on: pool, rounds: rounds) }
+    // A row is a block of one scheme, which says how long it is.
+    return measure(
+      kind, on: pool, width: blocks.scheme == .i8Row ? blocks.elements : 2048, rounds: rounds)
+  }
+
+  private static func measure(_ kind: Weight.Kind, on pool: WorkerPool, width: Int, rounds: Int) -> Double {
+    let compute = Compute(pool: pool, usesIntegers: true)
     let rows = Model.passRows
     let x = OwnedRows(rows, width)
     let y = OwnedRows(rows, width)
-    let buffer = RawBuffer(count: width * width * Weight.Kind.f16.bytes)
+    let buffer = RawBuffer(count: kind.bytes(width * width))
     for row in 0..<rows {
       for column in 0..<width { x.rows[row, column] = Float((row &* 31 &+ column &* 17) % 64) / 64 }
     }
-    // 1 in float16.
+    // 1 in float16, and a number of that size as the scale of blocks.
     unsafe buffer.bytes.bindMemory(to: UInt16.self).update(repeating: 0x3C00)
     guard let base = unsafe buffer.bytes.baseAddress else { return 0 }
-    let weight = unsafe Weight(base, kind: .f16, rows: width, columns: width, owner: buffer)
+    let weight = unsafe Weight(base, kind: kind, rows: width, columns: width, owner: buffer)
     let product = Compute.Product(terms: [.linear(x.rows, weight)], output: y.rows)
     var best = Double.infinity
     for _ in 0...rounds {

@@ -1,5 +1,3 @@
-private import CLMoEKernels
-
 /// The table of token embeddings: row e[t] for token t.
 struct Embedding: Sendable {
   /// What an expert that adapts the embedding adds to row t: s·B·A[:, t], and with magnitudes that times c.
@@ -41,14 +39,5 @@ struct Embedding: Sendable {
       for (rank, value) in a.enumerated() { sum += delta.b.element(hidden, rank) * value }
       x[0, hidden] = sum * (delta.factors?[hidden] ?? 1)
     }
-  }
-}
-
-extension Weight {
-  /// One element as float32.
-  func element(_ row: Int, _ column: Int) -> Float {
-    var value: Float = 0
-    unsafe lmoe_to_f32(base + (row * columns + column) * kind.bytes, 1, kind.code, &value)
-    return value
   }
 }

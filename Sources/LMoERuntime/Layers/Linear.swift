@@ -113,6 +113,6 @@ struct Linear: Sendable {
     guard let bias else { return }
     unsafe lmoe_add_bias(
       output.base + columns.lowerBound, output.stride, output.count, columns.count,
-      bias.base + columns.lowerBound * bias.kind.bytes, bias.kind.code)
+      bias.base + bias.kind.bytes(columns.lowerBound), bias.kind.code)
   }
 }

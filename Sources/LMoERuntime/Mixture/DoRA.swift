@@ -10,18 +10,19 @@ enum DoRA {
 
   /// ‖W + s·B·A‖ of each row, W and the factors as they are stored.
   static func rowNorms(
-    _ weight: Weight, _ overlay: RowOverlay?, b: Weight, a: Weight, scaling: Float, _ compute: Compute
+    _ weight: Weight, _ overlay: RowOverlay?, _ factors: ExpertFactors, scaling: Float, _ compute: Compute
   ) -> [Double] {
     let norms = Guarded([Double](repeating: 0, count: weight.rows))
     let tile = 64
-    let left = b.floats.map { $0 * scaling }
+    let (a, rank) = (factors.a, factors.rank)
+    let left = factors.floatsOfB.map { $0 * scaling }
     compute.pool.run(items: (weight.rows + tile - 1) / tile) { item, worker in
       let rows = item * tile..<min((item + 1) * tile, weight.rows)
       let sum = OwnedRows(rows.count, weight.columns)
-      let factor = OwnedRows(rows.count, b.columns)
+      let factor = OwnedRows(rows.count, rank)
       for row in rows {
         unsafe weight.copyRow(row, to: sum.rows.row(row - rows.lowerBound))
-        for rank in 0..<b.columns { factor.rows[row - rows.lowerBound, rank] = left[row * b.columns + rank] }
+        for index in 0..<rank { factor.rows[row - rows.lowerBound, index] = left[row * rank + index] }
         guard let overlay, let place = overlay.indices.lastIndex(of: row) else { continue }
         for (column, difference) in overlay.differences[place..<place + 1].floats.enumerated() {
           sum.rows[row - rows.lowerBound, column] += difference

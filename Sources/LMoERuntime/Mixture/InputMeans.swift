@@ -1,14 +1,17 @@
 public import LMoECore
 public import LMoEExperts
 
-/// The means of what gates of one scope would look at, over the tokens that a model sees.
+/// The means of what gates of one scope would look at, or of its squares, over the tokens that a model sees.
 public final class InputMeans {
   /// The scope of the gates.
   public let scope: Gate.Scope
+  private let areSquares: Bool
   private let lock = Guarded<[ByteKey: (sum: [Double], count: Int)]>([:])
 
   /// Begins with no tokens.
-  public init(scope: Gate.Scope) { self.scope = scope }
+  public init(scope: Gate.Scope, ofSquares areSquares: Bool = false) {
+    (self.scope, self.areSquares) = (scope, areSquares)
+  }
 
   /// The mean at each place.
   public var means: [ByteKey: [Float]] {
@@ -21,7 +24,10 @@ public final class InputMeans {
     lock.withValue { places in
       var entry = places[ByteKey(place)] ?? ([Double](repeating: 0, count: rows.width), 0)
       for row in 0..<rows.count {
-        for column in 0..<rows.width { entry.sum[column] += Double(rows[row, column]) }
+        for column in 0..<rows.width {
+          let value = Double(rows[row, column])
+          entry.sum[column] += areSquares ? value * value : value
+        }
       }
       entry.count += rows.count
       places[ByteKey(place)] = entry

@@ -1,4 +1,3 @@
-private import CLMoEKernels
 import LMoECore
 import LMoEExperts
 import LMoEFormat
@@ -39,6 +38,20 @@ struct LoadedExperts: Sendable {
     return weight
   }
 
+  /// The factors of an expert of a linear layer.
+  private func factors(_ expert: Int, _ module: String) throws -> ExpertFactors {
+    let a = try tensor(expert, module + ".lora_A.weight")
+    let (plain, transposed) = (module + ".lora_B.weight", module + ".lora_B.transposed")
+    if optional(expert, plain) == nil, let b = optional(expert, transposed) {
+      return ExpertFactors(a: a, b: b, isTransposed: true)
+    }
+    return ExpertFactors(a: a, b: try tensor(expert, plain), isTransposed: false)
+  }
+
+  private func optional(_ expert: Int, _ name: String) -> Weight? {
+    stores[expert][records[expert].prefix + name]
+  }
+
   /// Stacks the factors of a linear layer; nil if no expert adapts it.
   ///
   /// - Parameters:
@@ -49,7 +62,7 @@ struct LoadedExperts: Sendable {
     -> StackedExperts?
   {
     var slots: [StackedExperts.Slot] = []
-    var factors: [(a: Weight, b: Weight)] = []
+    var factors: [ExpertFactors] = []
     var total = 0
     // Those that are trained come first, so that they are one run.
     let order = records.indices.sorted {
@@ -58,39 +71,37 @@ struct LoadedExperts: Sendable {
     for index in order {
       let record = records[index]
       guard let numbers = record.modules[ByteKey(module)], !numbers.isEmbedding else { continue }
-      let a = try tensor(index, module + ".lora_A.weight")
-      let b = try tensor(index, module + ".lora_B.weight")
+      let own = try self.factors(index, module)
       let scaling = Float(numbers.scaling)
       var rescaling: Weight?
       if numbers.isDoRA {
         let magnitudes = try tensor(index, module + ".lora_magnitude_vector").floats
-        let norms = DoRA.rowNorms(weight, overlay, b: b, a: a, scaling: scaling, compute)
+        let norms = DoRA.rowNorms(weight, overlay, own, scaling: scaling, compute)
         rescaling = .vector(zip(magnitudes, norms).map { DoRA.rescaling($0, $1) })
       }
       slots.append(
         StackedExperts.Slot(
-          expert: index, ranks: total..<total + a.rows, scaling: scaling, rescaling: rescaling))
-      factors.append((a, b))
-      total += a.rows
+          expert: index, ranks: total..<total + own.rank, scaling: scaling, rescaling: rescaling))
+      factors.append(own)
+      total += own.rank
     }
     guard !slots.isEmpty else { return nil }
     let rescales = slots.contains { $0.rescaling != nil }
     if trained.contains(slots[0].expert) { return try trainable(module, slots, factors) }
     return StackedExperts(
-      slots: slots, down: Self.stacked(factors.map(\.a)),
-      up: rescales ? Self.rescaled(factors.map(\.b), slots) : Self.transposed(factors.map(\.b)))
+      slots: slots, down: factors.stackedA, up: rescales ? factors.stackedB(slots) : factors.stackedB)
   }
 
   /// The same with factors as float32 in memory of their own, which an optimizer can change.
   private func trainable(
-    _ module: String, _ slots: [StackedExperts.Slot], _ factors: [(a: Weight, b: Weight)]
+    _ module: String, _ slots: [StackedExperts.Slot], _ factors: [ExpertFactors]
   ) throws -> StackedExperts {
-    let down = Self.stackedFloats(factors.map(\.a))
-    let up = Self.rescaled(factors.map(\.b), slots)
+    let down = factors.stackedFloatsA
+    let up = factors.stackedB(slots)
     let own = slots.prefix { trained.contains($0.expert) }
     let ranks = own.last?.ranks.upperBound ?? 0
     let rescales = own.contains { $0.rescaling != nil }
-    let b = rescales ? Self.rescaled(factors.prefix(own.count).map(\.b), []) : up
+    let b = rescales ? Array(factors.prefix(own.count)).stackedB([]) : up
     var magnitudes: [Int: Parameter] = [:]
     var norms: [Int: Weight] = [:]
     for (index, slot) in own.enumerated() where slot.rescaling != nil {
@@ -104,73 +115,5 @@ struct LoadedExperts: Sendable {
       trained: TrainedFactors(
         ranks: ranks, a: Parameter(module + ".A", .a, down, rows: ranks),
         b: Parameter(module + ".B", .b, b, rows: ranks), magnitudes: magnitudes, norms: norms))
-  }
-
-  private static func stackedFloats(_ factors: [Weight]) -> Weight {
-    Weight.made(rows: factors.reduce(0) { $0 + $1.rows }, columns: factors[0].columns) { out in
-      var row = 0
-      for factor in factors {
-        for index in 0..<factor.rows { unsafe factor.copyRow(index, to: out.row(row + index)) }
-        row += factor.rows
-      }
-    }
-  }
-
-  /// [A₁; …; A_E], in their own type if they share one.
-  private static func stacked(_ factors: [Weight]) -> Weight {
-    let rows = factors.reduce(0) { $0 + $1.rows }
-    if factors.count == 1 { return factors[0] }
-    guard let kind = commonKind(factors) else { return stackedFloats(factors) }
-    let buffer = RawBuffer(count: rows * factors[0].columns * kind.bytes)
-    var offset = 0
-    for factor in factors {
-      let bytes = factor.count * kind.bytes
-      unsafe UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[offset..<offset + bytes])
-        .copyMemory(from: UnsafeRawBufferPointer(start: factor.base, count: bytes))
-      offset += bytes
-    }
-    return unsafe Weight(
-      buffer.bytes.baseAddress.unsafelyUnwrapped, kind: kind, rows: rows, columns: factors[0].columns,
-      owner: buffer)
-  }
-
-  /// [B₁ … B_E]ᵀ, in their own type if they share one.
-  private static func transposed(_ factors: [Weight]) -> Weight {
-    let ranks = factors.reduce(0) { $0 + $1.columns }
-    let outputs = factors[0].rows
-    guard let kind = commonKind(factors) else { return rescaled(factors, []) }
-    let buffer = RawBuffer(count: ranks * outputs * kind.bytes)
-    let base = unsafe buffer.bytes.baseAddress.unsafelyUnwrapped
-    var first = 0
-    for factor in factors {
-      let to = unsafe base + first * outputs * kind.bytes
-      switch kind {
-      case .f32: unsafe lmoe_transpose_32(factor.base, outputs, factor.columns, to)
-      default: unsafe lmoe_transpose_16(factor.base, outputs, factor.columns, to)
-      }
-      first += factor.columns
-    }
-    return unsafe Weight(base, kind: kind, rows: ranks, columns: outputs, owner: buffer)
-  }
-
-  /// [B₁ … B_E]ᵀ as float32, those with magnitudes times c.
-  private static func rescaled(_ factors: [Weight], _ slots: [StackedExperts.Slot]) -> Weight {
-    let ranks = factors.reduce(0) { $0 + $1.columns }
-    return Weight.made(rows: ranks, columns: factors[0].rows) { out in
-      var first = 0
-      for (index, factor) in factors.enumerated() {
-        let floats = factor.floats
-        let rescaling = slots.isEmpty ? nil : slots[index].rescaling?.floats
-        for row in 0..<factor.rows {
-          let c = 1 + (rescaling?[row] ?? 0)
-          for rank in 0..<factor.columns { out[first + rank, row] = floats[row * factor.columns + rank] * c }
-        }
-        first += factor.columns
-      }
-    }
-  }
-
-  private static func commonKind(_ factors: [Weight]) -> Weight.Kind? {
-    factors.allSatisfy { $0.kind == factors[0].kind } ? factors[0].kind : nil
   }
 }

@@ -43,7 +43,7 @@ public final class KVCache {
   }
 
   private func grown(_ buffer: RawBuffer, from old: Int) -> RawBuffer {
-    let row = width * kind.bytes
+    let row = kind.bytes(width)
     let larger = RawBuffer(count: heads * capacity * row)
     for head in 0..<heads {
       unsafe UnsafeMutableRawBufferPointer(rebasing: larger.bytes[(head * capacity * row)...])
@@ -69,7 +69,7 @@ public final class KVCache {
   }
 
   @unsafe private func place(_ buffer: RawBuffer, _ head: Int, _ position: Int) -> UnsafeMutableRawPointer {
-    unsafe buffer.bytes.baseAddress.unsafelyUnwrapped + (head * capacity + position) * width * kind.bytes
+    unsafe buffer.bytes.baseAddress.unsafelyUnwrapped + (head * capacity + position) * kind.bytes(width)
   }
 
   /// Writes the key and value of every head at `position`, of rows of heads · width floats.

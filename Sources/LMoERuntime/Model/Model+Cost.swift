@@ -1,4 +1,7 @@
 extension Model {
+  /// The type of the layers' weights.
+  public var weightType: String { blocks.first?.feedForward.up.weight.kind.name ?? "none" }
+
   /// Bytes of weights that must be read for one token alone: layers, head, and the experts that have a say.
   ///
   /// Of a gate that chooses k of its experts, as many are counted, of mean size.
@@ -60,8 +63,4 @@ extension GateInstance {
     case .none, .softmax: routed.count
     }
   }
-}
-
-extension Weight {
-  fileprivate var bytes: Int { count * kind.bytes }
 }

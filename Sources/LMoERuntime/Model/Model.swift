@@ -42,7 +42,7 @@ public final class Model {
     try self.init(
       base, selection: selection, mixture: mixture,
       experts: LoadedExperts(mixture.records, in: base.bundle, on: base.pool),
-      compute: Compute(pool: base.pool))
+      compute: Compute(pool: base.pool, usesIntegers: true))
   }
 
   init(

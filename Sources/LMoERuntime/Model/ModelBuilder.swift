@@ -80,7 +80,7 @@ struct ModelBuilder {
 
   /// The layer's bias, and that of the expert's B.
   private func bias(_ name: String, _ outputs: Int) throws -> Weight? {
-    let own = try replacement(name + ".bias") ?? base.optionalWeight(original(name + ".bias"))
+    let own = try (replacement(name + ".bias") ?? base.optionalWeight(original(name + ".bias")))?.unquantized
     guard let record, let numbers = record.modules[ByteKey(name)], numbers.hasBias else { return own }
     let added = try experts.tensor(0, name + ".lora_B.bias").floats
     let sum = zip(own?.floats ?? [Float](repeating: 0, count: outputs), added).map {
@@ -92,7 +92,7 @@ struct ModelBuilder {
   }
 
   func norm(_ name: String) throws -> RMSNorm {
-    RMSNorm(weight: try tensor(name + ".weight"), epsilon: model.normEpsilon)
+    RMSNorm(weight: try tensor(name + ".weight").unquantized, epsilon: model.normEpsilon)
   }
 
   func layerGate(_ name: String) throws -> GateInstance? { try gate?.layer(name, inputs: model.hiddenSize) }

@@ -34,21 +34,21 @@ final class WeightStore: Sendable {
   static func load(
     _ entries: [Entry], of bank: BankEntry, in bundle: Bundle, on pool: WorkerPool
   ) throws -> WeightStore {
-    for entry in entries where FloatValues(entry.type.dtype) == nil {
+    for entry in entries where FloatValues(entry.type) == nil {
       throw RuntimeError(
         .unsupportedType, path: bundle.path, name: bank.name + "/" + entry.name, found: entry.type.dtypeName)
     }
     let mappable = entries.filter {
-      Weight.Kind($0.type.dtype) != nil && $0.isRawExtent && !$0.chunks.isEmpty
+      Weight.Kind($0.type) != nil && $0.isRawExtent && !$0.chunks.isEmpty
     }
     let mapped = Guarded<[ByteKey: Weight]>([:])
     try OrderedJobs<FormatError>.run(count: mappable.count, on: pool) { (turn) throws(FormatError) in
       let entry = mappable[turn.index]
-      guard let kind = Weight.Kind(entry.type.dtype),
+      guard let kind = Weight.Kind(entry.type),
         let (region, range) = try bundle.mappedBytes(of: entry, in: bank)
       else { return }
       let base = unsafe UnsafeRawBufferPointer(rebasing: region.bytes[range])
-      guard let start = base.baseAddress, range.lowerBound % kind.bytes == 0 else { return }
+      guard let start = base.baseAddress, range.lowerBound % kind.alignment == 0 else { return }
       let weight = unsafe Weight(
         start, kind: kind, rows: entry.type.rows, columns: entry.type.columns, owner: region)
       mapped.withValue { $0[ByteKey(entry.name)] = weight }
@@ -77,7 +77,7 @@ final class WeightStore: Sendable {
     }
     var weights: [ByteKey: Weight] = [:]
     for (index, tensor) in base.tensors.enumerated() {
-      guard FloatValues(tensor.entry.type.dtype) != nil else {
+      guard FloatValues(tensor.entry.type) != nil else {
         throw RuntimeError(
           .unsupportedType, path: base.path, name: tensor.entry.name, found: tensor.entry.type.dtypeName)
       }
@@ -92,10 +92,10 @@ final class WeightStore: Sendable {
   /// Takes decoded bytes; float64, which nobody computes with, becomes float32.
   private static func weight(_ type: TensorType, _ buffer: RawBuffer) -> Weight? {
     guard let start = unsafe buffer.bytes.baseAddress else { return nil }
-    if let kind = Weight.Kind(type.dtype) {
+    if let kind = Weight.Kind(type) {
       return unsafe Weight(start, kind: kind, rows: type.rows, columns: type.columns, owner: buffer)
     }
-    guard let values = FloatValues(type.dtype) else { return nil }
+    guard let values = FloatValues(type) else { return nil }
     return Weight.made(rows: type.rows, columns: type.columns) { rows in
       unsafe values.convert(
         UnsafeRawBufferPointer(rebasing: buffer.bytes[..<type.rawBytes]),

@@ -39,7 +39,9 @@ extension Linear {
         }
       }
       let fresh = DoRA.rowNorms(
-        weight, overlay, b: factor, a: experts.down[slot.ranks], scaling: slot.scaling, compute)
+        weight, overlay,
+        ExpertFactors(a: experts.down[slot.ranks], b: factor, isTransposed: false), scaling: slot.scaling,
+        compute)
       let (c, norm) = (rescaling.mutableRows, norms.mutableRows)
       for (column, value) in fresh.enumerated() {
         norm[0, column] = Float(value)

@@ -10,7 +10,7 @@ struct Add: ParsableCommand {
     discussion: """
       Only the new experts are written; the change takes effect at once and as a whole.
 
-      NAME=DIR takes a PEFT adapter. NAME=FILE#EXPERT copies an expert of a bundle: its weights as they are \
+      NAME=DIR takes an adapter of PEFT or mlx-lm, NAME=FILE a LoRA in a GGUF file. NAME=FILE#EXPERT copies an expert of a bundle: its weights as they are \
       stored there, whatever --codec says, its files and its card. It keeps its id, unless that is taken here. \
       It must have been trained on this bundle's base, which its card tells.
       """)
@@ -40,7 +40,7 @@ struct Add: ParsableCommand {
     var sources: [(name: String, source: ExpertSource)] = []
     for item in experts {
       try requireExpertName(item.name)
-      let source = try ExpertSource(item.directory)
+      let source = try ExpertSource(item.directory, on: { try Bundle(path: file).baseDescription().model })
       if case .adapter(let adapter) = source {
         noteLeftOut(item.directory, adapter.leftOut)
         noteUnknownKeys(item.directory, "adapter_config.json", adapter.unknownKeys)

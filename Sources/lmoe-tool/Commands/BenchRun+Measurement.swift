@@ -59,16 +59,17 @@ struct InferenceMeasurement {
 /// What this machine can do at best, round by round: it is shared with others, and so is its memory.
 struct InferenceFloors {
   private let pool: WorkerPool
+  private let model: Model
   /// Bytes read from memory a second.
   private(set) var bytes: [Double] = []
-  /// Multiplications and additions of matrices a second.
+  /// Multiplications and additions of matrices a second, with weights of the type that the model has.
   private(set) var operations: [Double] = []
 
-  init(on pool: WorkerPool) { self.pool = pool }
+  init(of model: Model, on pool: WorkerPool) { (self.model, self.pool) = (model, pool) }
 
   mutating func measure() {
     bytes.append(MemoryBandwidth.measure(on: pool, bytes: 64 << 20, rounds: 3))
-    operations.append(MatrixThroughput.measure(on: pool, rounds: 3))
+    operations.append(MatrixThroughput.measure(like: model, on: pool, rounds: 3))
   }
 }
 

@@ -52,7 +52,7 @@ struct BenchRun: ParsableCommand {
     var models = [try Model(base)]
     if selection != .base { models.append(try Model(base, selection: selection)) }
     var runs = models.map { InferenceMeasurement($0, prompt: prompt, tokens: tokens, depth, cache) }
-    var floors = InferenceFloors(on: pool)
+    var floors = InferenceFloors(of: models[0], on: pool)
     // The first round warms up.
     for round in 0...`repeat` {
       for index in round % 2 == 0 ? Array(runs.indices) : runs.indices.reversed() {
@@ -83,7 +83,7 @@ struct BenchRun: ParsableCommand {
       for line in table.lines { Terminal.print(line) }
       Terminal.print(
         "prompt \(prompt), then \(tokens) tokens after \(depth); \(pool.count) threads, cache "
-          + "\(cache.rawValue), weights \(base.isMapped ? "mapped" : "in memory")")
+          + "\(cache.rawValue), weights \(models[0].weightType), \(base.isMapped ? "mapped" : "in memory")")
       Terminal.print(
         "floors: \(formatted(floors.bytes.median / 1e9, digits: 1)) GB/s of memory, "
           + "\(formatted(floors.operations.median / 1e9, digits: 0)) GFLOP/s of matrices")
@@ -99,6 +99,7 @@ struct BenchRun: ParsableCommand {
     report["threads"] = .integer(threads)
     report["cache"] = .string(cache.rawValue)
     report["mapped"] = .bool(base.isMapped)
+    report["weight_type"] = .string(models[0].weightType)
     report["prompt"] = .integer(prompt)
     report["tokens"] = .integer(tokens)
     report["depth"] = .integer(depth)

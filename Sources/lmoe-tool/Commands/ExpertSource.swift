@@ -10,9 +10,13 @@ enum ExpertSource {
   /// Opens what `path` names.
   ///
   /// A directory is a directory, whatever its name; what stands before the last `#` is a bundle if it is a file.
-  init(_ path: String, in system: any FileSystem = PosixFileSystem()) throws {
-    if system.kind(path) == .directory {
-      self = .adapter(try PEFTAdapter(path: path, in: system))
+  ///
+  /// - Parameter model: The model of the base that it goes to.
+  init(
+    _ path: String, on model: () throws -> ModelConfiguration, in system: any FileSystem = PosixFileSystem()
+  ) throws {
+    if system.kind(path) == .directory || GGUFFile.isGGUF(path, in: system) {
+      self = .adapter(try PEFTAdapter(opening: path, on: model, in: system))
       return
     }
     if let hash = path.utf8.lastIndex(of: UInt8(ascii: "#")) {

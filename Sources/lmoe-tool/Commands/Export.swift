@@ -12,13 +12,34 @@ struct Export: ParsableCommand {
       back byte for byte. lmoe writes another bundle, with all experts or those named, and the gates, less what \
       they say of experts left behind. Weights go over as they are stored; history stays behind.
 
+      gguf writes the base as one file for llama.cpp, with its tokenizer and chat template, and gguf-lora an \
+      expert as an adapter for it; what llama.cpp would compute otherwise is refused, or said in a note. mlx \
+      writes an expert as an adapter of mlx-lm; xlora the experts and a constant gate as an X-LoRA model.
+
       With --no-base the new bundle has the base's names, shapes, hashes, configuration and tokenizer, and not \
       its weights. --base names the checkpoint or bundle that has them, for --to hf, or for --to lmoe to take \
       them in again; every tensor's hash is checked.
       """)
 
   /// What to write.
-  enum Format: String, CaseIterable, ExpressibleByArgument { case hf, peft, lmoe }
+  enum Format: String, CaseIterable, ExpressibleByArgument {
+    case hf, peft, lmoe, gguf
+    case ggufLora = "gguf-lora"
+    case mlx, xlora
+  }
+
+  /// Types that floats are written in.
+  enum FloatType: String, CaseIterable, ExpressibleByArgument {
+    case bf16, f16, f32
+
+    var dtype: DType {
+      switch self {
+      case .bf16: .bf16
+      case .f16: .f16
+      case .f32: .f32
+      }
+    }
+  }
 
   @Argument(help: "The bundle.", completion: .file(extensions: ["lmoe"]))
   var file: String
@@ -26,7 +47,8 @@ struct Export: ParsableCommand {
   @Option(
     name: .long,
     help:
-      "hf: the base as a Hugging Face checkpoint; peft: an expert as a PEFT adapter; lmoe: a bundle.")
+      "hf: the base as a Hugging Face checkpoint; peft, mlx: an expert as an adapter; xlora: experts and a gate; gguf, gguf-lora: base or expert for llama.cpp; lmoe: a bundle."
+  )
   var to: Format
 
   @Option(
@@ -39,6 +61,29 @@ struct Export: ParsableCommand {
     name: .long,
     help: "For --to peft: write the adapter anew from the bundle's table, in the form that PEFT 0.6 reads.")
   var rewrite = false
+
+  @Option(
+    name: .long,
+    help:
+      "For --to hf, peft, xlora: write what is quantized as floats, and all floats in this type: bf16, f16, f32."
+  )
+  var dequantize: FloatType?
+
+  @Option(
+    name: .long,
+    help:
+      "For --to gguf: the element type of matrices (default: as-stored); for --to gguf-lora: f32 (default), f16 or bf16."
+  )
+  var type: GGUFElement?
+
+  @Flag(name: .long, help: "For --to gguf: leave the tokenizer out.")
+  var noTokenizer = false
+
+  @Option(name: .long, help: "For --to xlora: the gate to write, a constant one.")
+  var gate: String?
+
+  @Option(name: .long, help: "For --to xlora: that of the original package (the default), or PEFT's.")
+  var layout: BundleExport.XLoRALayout?
 
   @Flag(name: .long, help: "Leave the base's weights out; its configuration and tokenizer travel along.")
   var noBase = false
@@ -61,8 +106,14 @@ struct Export: ParsableCommand {
       throw ValidationError("--to hf writes the base; --expert goes with --to peft and --to lmoe.")
     }
     if rewrite && to != .peft { throw ValidationError("--rewrite goes with --to peft.") }
+    if dequantize != nil && ![.hf, .peft, .xlora].contains(to) {
+      throw ValidationError("--dequantize goes with --to hf, peft and xlora.")
+    }
     if noBase && to != .lmoe { throw ValidationError("--no-base goes with --to lmoe.") }
-    if base != nil && to == .peft { throw ValidationError("--base goes with --to hf and --to lmoe.") }
+    if base != nil && ![.hf, .lmoe, .gguf].contains(to) {
+      throw ValidationError("--base goes with --to hf, --to gguf and --to lmoe.")
+    }
+    try validateFormats()
     if base != nil && noBase { throw ValidationError("--base and --no-base cannot be used together.") }
     if output.isEmpty { throw ValidationError("--output needs a path.") }
   }
@@ -73,19 +124,23 @@ struct Export: ParsableCommand {
     if let base, let resolved, resolved.holder === bundle {
       Terminal.complain("Note: the base is in \(file.printable); \(base.printable) is not needed.")
     }
-    if to == .lmoe { return try writeBundle(bundle, resolved) }
-    let bank = expert.first.map { "expert/" + $0 } ?? "base"
-    let written = try write(bank, of: BundleExport(bundle, base: resolved))
-    report.print([
-      "schema": 1, "path": .string(output), "bank": .string(bank),
-      "files": .array(written.map(JSON.string)),
-    ]) {
-      Terminal.print("\(output.printable): \(bank.printable), \(written.count) files")
+    switch to {
+    case .lmoe: return try writeBundle(bundle, resolved)
+    case .gguf: return try writeGGUF(bundle, resolved)
+    case .ggufLora: return try writeGGUFLoRA(bundle)
+    case .mlx: return try writeMLX(bundle)
+    case .xlora: return try writeXLoRA(bundle)
+    case .hf, .peft: break
     }
+    let bank = expert.first.map { "expert/" + $0 } ?? "base"
+    var export = BundleExport(bundle, base: resolved)
+    export.dequantization = dequantize.flatMap { Dequantization($0.dtype) }
+    printFiles(bank, try write(bank, of: export))
   }
 
   private func write(_ bank: String, of export: BundleExport) throws -> [String] {
-    guard let name = expert.first, try rewrite || !export.hasOriginals(name) else {
+    guard let name = expert.first, try rewrite || dequantize != nil || !export.hasOriginals(name)
+    else {
       return try export.write(bank, to: output)
     }
     let (files, notes) = try export.writeAdapter(name, to: output)

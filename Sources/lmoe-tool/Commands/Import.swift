@@ -6,22 +6,36 @@ import LMoEFormat
 /// The command `lmoe-tool import`.
 struct Import: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Make a bundle of a Hugging Face checkpoint and PEFT adapters.",
+    abstract: "Make a bundle of a base model and LoRA adapters.",
     discussion: """
       The checkpoint may be one safetensors file or shards with their index. Configuration, tokenizer and \
       all other small files are kept verbatim; "export" gives every file back byte for byte.
+
+      The base may be a GGUF file too: its tensors are kept in the types they have there, under the names and in \
+      the order that a checkpoint has, and configuration and tokenizer are made from its keys.
       """)
 
   /// What gate a fresh bundle gets.
   enum GateChoice: String, CaseIterable, ExpressibleByArgument { case uniform, none }
 
-  @Option(name: .long, help: "The directory of the base model.", completion: .directory)
+  @Option(
+    name: .long,
+    help: ArgumentHelp("The directory of the base model, or its GGUF file.", valueName: "dir|file"),
+    completion: .file())
   var base: String
 
   @Option(
-    name: .long, help: ArgumentHelp("A PEFT adapter to add as an expert.", valueName: "name=dir"),
+    name: .long,
+    help: ArgumentHelp("An adapter to add as an expert: of PEFT, mlx-lm or GGUF.", valueName: "name=dir"),
     completion: .directory)
   var expert: [ExpertArgument] = []
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "An X-LoRA model: its adapters are added under their names, its classifier is not.", valueName: "dir"),
+    completion: .directory)
+  var xlora: String?
 
   @Option(name: .shortAndLong, help: "The bundle to make.", completion: .file(extensions: ["lmoe"]))
   var output: String
@@ -53,33 +67,30 @@ struct Import: ParsableCommand {
   func run() throws {
     let system = PosixFileSystem()
     try requireFree(output, in: system)
-    let checkpoint = try HFCheckpoint(path: base, in: system)
-    noteLeftOut(base, checkpoint.leftOut)
-    let model = try checkpoint.resolved(ignoring: Set(ignoreKey))
-    noteUnknownKeys(base, "config.json", model.unknownKeys)
-    note(base, model.notes)
+    let source = try BaseSource(base, ignoring: ignoreKey, in: system)
     var adapters: [(name: String, adapter: PEFTAdapter)] = []
+    let expert = try self.expert + xloraExperts(in: system)
     for (index, item) in expert.enumerated() {
       try requireExpertName(item.name)
       if expert[..<index].contains(where: { $0.name.hasSameBytes(as: item.name) }) {
         throw FormatError(.bankExists, path: output, bank: "expert/" + item.name)
       }
-      let adapter = try PEFTAdapter(path: item.directory, in: system)
+      let adapter = try PEFTAdapter(opening: item.directory, on: { source.base.model }, in: system)
       noteLeftOut(item.directory, adapter.leftOut)
       noteUnknownKeys(item.directory, "adapter_config.json", adapter.unknownKeys)
       adapters.append((item.name, adapter))
     }
     // What does not fit is refused before the base is encoded, which may take hours.
-    for item in adapters { try item.adapter.check(on: model.base) }
+    for item in adapters { try item.adapter.check(on: source.base) }
     let total =
-      checkpoint.tensors.reduce(UInt64(0)) { $0 + UInt64($1.tensor.type.rawBytes) }
+      source.rawBytes
       + adapters.flatMap(\.adapter.file.tensors).reduce(UInt64(0)) { $0 + UInt64($1.type.rawBytes) }
     let progress = ProgressBar("import", total: total)
     let writer = try BundleWriter(
       creating: output, options: WriteOptions.defaults.writerOptions(codec: codec, progress: progress),
       in: system)
     do {
-      let description = try writer.addBase(checkpoint, model, embeds: !noEmbedBase, ignoredKeys: ignoreKey)
+      let description = try source.add(to: writer, embeds: !noEmbedBase, ignoredKeys: ignoreKey)
       for (name, adapter) in adapters {
         note(adapter.path, try writer.addExpert(adapter, named: name, on: description).notes)
       }
@@ -105,6 +116,17 @@ struct Import: ParsableCommand {
         "\(output.printable): \(formatted(bytes: bundle.fileBytes)) of \(formatted(bytes: total)) (\(share) %), "
           + "base and \(adapters.count) expert\(adapters.count == 1 ? "" : "s")")
     }
+  }
+
+  /// The adapters of the X-LoRA model, by their names there.
+  private func xloraExperts(in system: PosixFileSystem) throws -> [ExpertArgument] {
+    guard let xlora else { return [] }
+    guard let model = try XLoRADirectory(xlora, in: system) else {
+      throw ExpertError(
+        .noConfiguration, path: xlora, expected: "xlora_config.json, nor an adapter_config.json of that kind")
+    }
+    note(xlora, [model.leftOut])
+    return model.adapters.map { ExpertArgument(name: $0.name, directory: $0.path) }
   }
 
   private func requireFree(_ path: String, in system: PosixFileSystem) throws {

@@ -8,6 +8,8 @@ struct ExpertArgument: ExpressibleByArgument, Sendable {
   let name: String
   let directory: String
 
+  init(name: String, directory: String) { (self.name, self.directory) = (name, directory) }
+
   init?(argument: String) {
     let text = argument.utf8
     guard let equals = text.firstIndex(of: UInt8(ascii: "=")), equals > text.startIndex else { return nil }
@@ -19,6 +21,7 @@ struct ExpertArgument: ExpressibleByArgument, Sendable {
 
 extension CodecPolicy: ExpressibleByArgument {}
 extension Gate.Scope: ExpressibleByArgument {}
+extension QuantizedType: ExpressibleByArgument {}
 
 /// Options of commands that print a report.
 struct ReportOptions: ParsableArguments {

@@ -73,18 +73,20 @@ private struct ValueSummary {
   private var count = 0
 
   init?(_ entry: Entry, in bundle: Bundle) throws(FormatError) {
-    guard let values = FloatValues(entry.type.dtype), entry.chunkRawBytes > 0 else { return nil }
+    guard let values = FloatValues(entry.type), entry.chunkRawBytes > 0 else { return nil }
     let source = bundle.source(of: entry)
     let buffer = RawBuffer(count: entry.chunkRawBytes)
     var offset = 0
     while offset < entry.type.rawBytes {
       let part = unsafe buffer.prefix(min(entry.chunkRawBytes, entry.type.rawBytes - offset))
       try unsafe source.read(into: part, at: UInt64(offset))
-      let floats = unsafe [Float](unsafeUninitializedCapacity: part.count / entry.type.unitBytes) {
-        floats, count in
-        count = part.count / entry.type.unitBytes
+      let floats = unsafe [Float](
+        unsafeUninitializedCapacity: values.count(of: part.count, at: offset)
+      ) { floats, count in
+        count = values.count(of: part.count, at: offset)
         unsafe values.convert(
-          UnsafeRawBufferPointer(part), to: UnsafeMutableBufferPointer(rebasing: floats[..<count]))
+          UnsafeRawBufferPointer(part), at: offset,
+          to: UnsafeMutableBufferPointer(rebasing: floats[..<count]))
       }
       for value in floats { add(Double(value)) }
       offset += part.count

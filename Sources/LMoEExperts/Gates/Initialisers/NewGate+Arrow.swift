@@ -89,18 +89,19 @@ private struct ExpertFactors {
       var end = next
       var elements = 0
       repeat {
-        elements += pairs[end].1.reduce(0) { $0 + $1.type.elementCount }
+        elements += pairs[end].1.a.type.elementCount + pairs[end].1.b.type.elementCount
         end += 1
       } while end < pairs.count && elements < Self.batch
       let part = pairs[next..<end]
       let values = try bundle.floats(
-        of: part.flatMap { $0.1.map { BankedEntry(bank: bank.name, entry: $0) } }, on: pool)
-      let ranks = part.map { $0.1[0].type.shape[0] }
+        of: part.flatMap { [$0.1.a, $0.1.b].map { BankedEntry(bank: bank.name, entry: $0) } }, on: pool)
+      let stored = part.map(\.1)
       let found = Guarded([[Float]?](repeating: nil, count: part.count))
       let failed = Guarded<Int?>(nil)
       try OrderedJobs<FormatError>.run(count: part.count, on: pool) { (turn) throws(FormatError) in
         let index = turn.index
-        let direction = SingularDirection(a: values[2 * index], b: values[2 * index + 1], rank: ranks[index])
+        let direction = SingularDirection(
+          a: values[2 * index], b: stored[index].plainB(values[2 * index + 1]), rank: stored[index].rank)
         guard direction.isFinite else { return failed.withValue { $0 = min($0 ?? index, index) } }
         let vector = direction.vector()
         found.withValue { $0[index] = vector }
@@ -116,17 +117,15 @@ private struct ExpertFactors {
     return result
   }
 
-  /// A and B of a module, whose shapes go together.
-  private func factors(_ module: String) throws -> [Entry] {
-    guard let a = manifest.tensor("\(prefix)\(module).lora_A.weight"),
-      let b = manifest.tensor("\(prefix)\(module).lora_B.weight"), a.type.shape.count == 2,
-      b.type.shape.count == 2, let rank = a.type.shape.first, b.type.shape.last == rank,
-      (1...Self.largestRank).contains(rank)
+  /// The factors of a module, whose shapes go together.
+  private func factors(_ module: String) throws -> StoredFactors {
+    guard let factors = StoredFactors(of: module, prefix: prefix, in: manifest),
+      factors.rank <= Self.largestRank
     else {
       throw ExpertError(
         .invalidExpert, path: "\(bundle.path)#\(bank.shortName)",
         found: "\(module) has no factors of one rank from 1 to \(Self.largestRank)")
     }
-    return [a, b]
+    return factors
   }
 }

@@ -33,7 +33,7 @@ struct MergeSources {
     let base = try command.base.map { try Self.open($0) }
     var bundles: [Bundle] = []
     inputs = try command.sources.map { path in
-      let source = try ExpertSource(path)
+      let source = try Self.source(path, base)
       if case .stored(let expert) = source { bundles.append(expert.bundle) }
       return try Self.input(source, base: base)
     }
@@ -58,7 +58,20 @@ struct MergeSources {
 
   /// An expert at `path`.
   static func input(_ path: String, base: BaseWeights?) throws -> MergeInput {
-    try input(ExpertSource(path), base: base)
+    try input(source(path, base), base: base)
+  }
+
+  /// What `path` names.
+  ///
+  /// Adapters of some formats say too little of their modules without a base.
+  private static func source(_ path: String, _ base: BaseWeights?) throws -> ExpertSource {
+    try ExpertSource(path) {
+      guard let base else {
+        throw ValidationError(
+          "The adapter \(path.printable) can only be read on a base: name it with --base.")
+      }
+      return base.description.model
+    }
   }
 
   private static func input(_ source: ExpertSource, base: BaseWeights?) throws -> MergeInput {

@@ -1,0 +1,189 @@
+// Products with few rows of x, straight from the blocks: four rows of the weight at a time, a stretch of whole blocks
+// after the other. A part of every instruction set's translation unit, which says before what a stretch is.
+
+enum { COLUMNS = 4, NEAR = 1 << 14 };
+
+#define EACH(i, count) _Pragma("clang loop unroll(full)") for (int i = 0; i < (count); i++)
+
+/// Where the four rows of the weight are.
+typedef struct {
+  const uint8_t *at[COLUMNS];
+} columns;
+
+#if defined(HAS_WIDE_Q4_0)
+INLINE void add_wide_q4_0(const int rows, const uint8_t *const *weight, const x_row *x, size_t k, vec sum[][COLUMNS]);
+#endif
+
+/// Elements that are taken at once here: a stretch, or several.
+INLINE int dots_elements(integer_form form) {
+#if defined(HAS_WIDE_Q4_0)
+  if (form == FORM_Q4_0) return 2 * stretch_elements(form);
+#endif
+  return stretch_elements(form);
+}
+
+/// Adds a stretch of four rows of the weight times `rows` rows of x from element k on.
+INLINE void add_stretch(const int rows, const integer_form form, columns weight,
+                                                              const x_row *x, size_t k, vec sum[][COLUMNS]) {
+#if defined(HAS_WIDE_Q4_0)
+  if (form == FORM_Q4_0) {
+    add_wide_q4_0(rows, weight.at, x, k, sum);
+    return;
+  }
+#endif
+  head heads[COLUMNS];
+  EACH(c, COLUMNS) heads[c] = read_head(form, weight.at[c]);
+  const int parts = stretch_elements(form) / SPAN;
+  EACH(part, parts) {
+    bytes values[ROWS_AT_ONCE];
+    vec_bits bias[ROWS_AT_ONCE];
+    vec scale[ROWS_AT_ONCE];
+    EACH(r, rows) {
+      values[r] = load_bytes(x[r].q + k + part * SPAN);
+      bias[r] = bias_of(form, values[r]);
+      scale[r] = x_scale(x[r].scale + (k + part * SPAN) / X_RUN);
+    }
+    EACH(c, COLUMNS) {
+      bytes q = read_bytes(form, weight.at[c], part);
+      EACH(r, rows) {
+        vec product = to_floats(multiply_bytes(form, q, values[r], bias[r]));
+        sum[r][c] = multiply_add(product, scale_of(form, &heads[c], part, scale[r]), sum[r][c]);
+      }
+    }
+  }
+  if (form == FORM_Q4_K) {
+    EACH(half, MINIMUM_PARTS) {
+      EACH(r, rows) {
+        vec total = x_totals(&x[r], k, half);
+        EACH(c, COLUMNS) sum[r][c] = minus_product(minima_of(&heads[c], half), total, sum[r][c]);
+      }
+    }
+  }
+}
+
+/// The sums of `rows` rows of x with `count` <= COLUMNS rows of the weight.
+INLINE void integer_dots(const int rows, const integer_form form, const x_row *x,
+                                                               const uint8_t *weight, size_t stride, size_t ahead,
+                                                               size_t count, size_t depth, float *y, ptrdiff_t y_stride,
+                                                               int accumulates) {
+  const size_t elements = (size_t)dots_elements(form);
+  const size_t width = elements / form_elements(form) * form_bytes(form);
+  // Rows that are not there are read as the first, and their sums dropped.
+  columns w;
+  EACH(c, COLUMNS) w.at[c] = weight + ((size_t)c < count ? (size_t)c * stride : 0) + form_head(form);
+  vec sum[ROWS_AT_ONCE][COLUMNS];
+  EACH(r, rows) {
+    EACH(c, COLUMNS) sum[r][c] = zero();
+  }
+  const uint8_t *next = weight + ahead;
+  size_t k = 0;
+  for (; k + elements <= depth; k += elements) {
+    // Rows to come lie behind each other: they are asked for in that order.
+    for (size_t line = 0; line < COLUMNS * width; line += 64) __builtin_prefetch(next + line, 0, 3);
+    next += COLUMNS * width;
+    add_stretch(rows, form, w, x, k, sum);
+    EACH(c, COLUMNS) w.at[c] += width;
+  }
+  if (k < depth) {
+    // What is left of a stretch, filled up with zeros.
+    uint8_t rest[COLUMNS][MOST_STRETCH_BYTES];
+    const size_t left = (depth - k) / form_elements(form) * form_bytes(form);
+    EACH(c, COLUMNS) {
+      memset(rest[c], 0, sizeof rest[c]);
+      memcpy(rest[c], w.at[c], left);
+      w.at[c] = rest[c];
+    }
+    add_stretch(rows, form, w, x, k, sum);
+  }
+  EACH(r, rows) {
+    four all = sums(sum[r][0], sum[r][1], sum[r][2], sum[r][3]);
+    if (form == FORM_I8_ROW) {
+      four factors;
+      EACH(c, COLUMNS) memcpy((char *)&factors + 4 * c, weight + ((size_t)c < count ? (size_t)c * stride : 0), 4);
+      all *= factors;
+    }
+    float *to = y + r * y_stride;
+    if (count == COLUMNS) {
+      if (accumulates) {
+        four old;
+        memcpy(&old, to, sizeof old);
+        all += old;
+      }
+      memcpy(to, &all, sizeof all);
+    } else {
+      for (size_t c = 0; c < count; c++) to[c] = accumulates ? to[c] + all[c] : all[c];
+    }
+  }
+}
+
+/// Bytes of a row of the weight.
+INLINE size_t row_bytes(const lmoe_term *term, integer_form form) {
+  return form_head(form) + (size_t)term->weight_stride / form_elements(form) * form_bytes(form);
+}
+
+/// Columns [first, end) of `rows` rows of y (+)= one term.
+INLINE void some_rows(const int rows, const integer_form form,
+                                                            const lmoe_term *term, size_t row, size_t first, size_t end,
+                                                            float *y, ptrdiff_t y_stride, int accumulates) {
+  const size_t stride = row_bytes(term, form);
+  // The same place of the rows to come.
+  const size_t ahead = stride == 0 ? 0 : (AHEAD / (COLUMNS * stride) + 1) * COLUMNS * stride;
+  x_row x[ROWS_AT_ONCE];
+  EACH(r, rows) x[r] = x_row_at(term->x_integers, row + (size_t)r, term->depth);
+  const uint8_t *weight = term->weight;
+  y += (ptrdiff_t)row * y_stride;
+  for (size_t j = first; j < end; j += COLUMNS)
+    integer_dots(rows, form, x, weight + j * stride, stride, ahead, end - j < COLUMNS ? end - j : COLUMNS, term->depth,
+                 y + j, y_stride, accumulates);
+}
+
+typedef void rows_function(const lmoe_term *term, size_t row, size_t first, size_t end, float *y, ptrdiff_t y_stride,
+                           int accumulates);
+#define SOME(rows, form)                                                                                         \
+  static void some_##rows##_##form(const lmoe_term *term, size_t row, size_t first, size_t end, float *y,        \
+                                   ptrdiff_t y_stride, int accumulates) {                                        \
+    some_rows(rows, form, term, row, first, end, y, y_stride, accumulates);                                      \
+  }
+#define ALL(rows)                                                                                                \
+  SOME(rows, FORM_Q8_0) SOME(rows, FORM_Q4_0) SOME(rows, FORM_Q4_K) SOME(rows, FORM_Q6_K) SOME(rows, FORM_I8_ROW) \
+  SOME(rows, FORM_I4_32) SOME(rows, FORM_I4_64) SOME(rows, FORM_I4_128)
+#define NAMES(rows)                                                                                              \
+  {some_##rows##_FORM_Q8_0, some_##rows##_FORM_Q4_0, some_##rows##_FORM_Q4_K, some_##rows##_FORM_Q6_K,           \
+   some_##rows##_FORM_I8_ROW, some_##rows##_FORM_I4_32, some_##rows##_FORM_I4_64, some_##rows##_FORM_I4_128}
+ALL(1) ALL(2)
+#if ROWS_AT_ONCE > 2
+ALL(3)
+#endif
+#if ROWS_AT_ONCE > 3
+ALL(4)
+#endif
+static rows_function *const rows_functions[ROWS_AT_ONCE][FORMS] = {
+    NAMES(1), NAMES(2),
+#if ROWS_AT_ONCE > 2
+    NAMES(3),
+#endif
+#if ROWS_AT_ONCE > 3
+    NAMES(4),
+#endif
+};
+#undef SOME
+#undef ALL
+#undef NAMES
+
+static void integer_rows(size_t m, const lmoe_term *term, integer_form form, size_t first, size_t end, float *y,
+                         ptrdiff_t y_stride, int accumulates) {
+  const size_t passes = (m + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE;
+  // Where there are several passes, each over a part of the weight that the nearest cache still has.
+  size_t block = end - first;
+  if (passes > 1) {
+    block = NEAR / (row_bytes(term, form) + 1) / COLUMNS * COLUMNS;
+    if (block < COLUMNS) block = COLUMNS;
+  }
+  for (size_t j = first; j < end; j += block) {
+    size_t block_end = end - j < block ? end : j + block;
+    for (size_t pass = 0; pass < passes; pass++) {
+      size_t row = m * pass / passes, rows = m * (pass + 1) / passes - row;
+      rows_functions[rows - 1][form](term, row, j, block_end, y, y_stride, accumulates);
+    }
+  }
+}

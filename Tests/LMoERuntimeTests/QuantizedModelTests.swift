@@ -1,0 +1,163 @@
+import Foundation
+import LMoECore
+import LMoEExperts
+import LMoEFormat
+import Testing
+
+@testable import LMoERuntime
+
+import class LMoEFormat.Bundle
+
+/// Models whose weights are blocks, against the same models with what the blocks stand for.
+@Suite struct QuantizedModelTests {
+  /// How far logits are off where x has eight bits: the largest error by the largest logit.
+  static let tolerance = 0.03
+  static let types: [QuantizedType] = [.q8_0, .q4_0, .i8, .i4Group32, .nf4]
+  static let names = ["arithmetic", "verse"]
+
+  private func model(
+    _ bundle: Bundle, _ selection: Selection = .base, on pool: WorkerPool = RuntimeFixture.pool
+  ) throws -> Model { try Model(LoadedBase(bundle, on: pool), selection: selection) }
+
+  /// With x as floats.
+  private func exact(_ bundle: Bundle, _ selection: Selection = .base) throws -> Model {
+    let base = try LoadedBase(bundle, on: RuntimeFixture.pool)
+    let mixture = try Mixture(selection, of: base)
+    return try Model(
+      base, selection: selection, mixture: mixture,
+      experts: LoadedExperts(mixture.records, in: bundle, on: base.pool), compute: Compute(pool: base.pool))
+  }
+
+  private func embedded(_ fixture: RuntimeFixture) throws -> Bundle {
+    try fixture.bundle(base: "embedded/base", experts: Self.names.map { ($0, "embedded/" + $0) })
+  }
+
+  private func tokens(_ name: String) throws -> [Int] {
+    try Reference("embedded/logits.safetensors").integers("input_ids." + name)
+  }
+
+  @Test(arguments: types) func `a base and experts of blocks`(type: QuantizedType) throws {
+    let fixture = try RuntimeFixture()
+    let bundle = try fixture.quantized(embedded(fixture), base: type, experts: type)
+    let floats = try fixture.decoded(bundle)
+    let tokens = try tokens("verse")
+    for selection in [Selection.base, .expert("verse"), .uniform, .weights([.init("verse", -0.5)])] {
+      let wanted = try model(floats, selection).logits(tokens)
+      #expect(deviation(try exact(bundle, selection).logits(tokens), wanted) <= 2e-5)
+      let found = deviation(try model(bundle, selection).logits(tokens), wanted)
+      // NF4 has no integers, and so x stays as it is; a float path that took the place of the integers would be
+      // as near.
+      #expect(found <= Self.tolerance && (type == .nf4 || found > 1e-4), "\(type) \(found)")
+      if type == .nf4 { #expect(found <= 2e-5) }
+    }
+    // Straight from the map, none of them copied.
+    #expect(try LoadedBase(bundle, on: RuntimeFixture.pool).isMapped)
+  }
+
+  @Test(arguments: [QuantizedType.q8_0, .q4_0, .nf4]) func `prompts and steps`(type: QuantizedType) throws {
+    let fixture = try RuntimeFixture()
+    let bundle = try fixture.quantized(embedded(fixture), base: type, experts: .q8_0)
+    let tokens = Array(try tokens("arithmetic").prefix(40))
+    let whole = try model(bundle, .uniform).logits(tokens)
+    for steps in [[Int](repeating: 1, count: tokens.count), [30, 1, 1, 8], [3, tokens.count - 3]] {
+      let stepped = try model(bundle, .uniform).logits(tokens, steps: steps)
+      #expect(deviation(stepped, whole) <= Self.tolerance, "\(steps)")
+    }
+    // The same bits with one worker.
+    let alone = try model(bundle, .uniform, on: WorkerPool(count: 1))
+    #expect(try alone.logits(tokens) == whole)
+    let steps = [Int](repeating: 1, count: tokens.count)
+    #expect(try alone.logits(tokens, steps: steps) == model(bundle, .uniform).logits(tokens, steps: steps))
+  }
+
+  @Test func `blocks stay blocks where all experts have them`() throws {
+    let fixture = try RuntimeFixture()
+    let plain = try embedded(fixture)
+    func stacked(_ bundle: Bundle) throws -> StackedExperts {
+      let base = try LoadedBase(bundle, on: RuntimeFixture.pool)
+      let mixture = try Mixture(.uniform, of: base)
+      let experts = try LoadedExperts(mixture.records, in: bundle, on: base.pool)
+      let name = "model.layers.0.self_attn.q_proj"
+      return try #require(
+        experts.stacked(
+          name, on: base.weight(name + ".weight"), overlay: nil, Compute(pool: base.pool)))
+    }
+    let all = try stacked(fixture.quantized(plain, experts: .q8_0))
+    #expect(all.down.kind.isBlocks && all.up.kind.isBlocks)
+    #expect(all.down.rows == all.up.rows && all.slots.count == 2)
+    let one = try stacked(fixture.quantized(plain, experts: .q8_0, names: ["verse"]))
+    #expect(one.down.kind == .f32 && one.up.kind == .f32)
+    // NF4 knows no rows.
+    let flat = try stacked(fixture.quantized(plain, experts: .nf4))
+    #expect(flat.down.kind == .f32 && flat.up.kind == .f32)
+    for (row, value) in one.down.floats.enumerated() where row % 97 == 0 {
+      #expect(value.isFinite)
+    }
+  }
+
+  /// Cases of soft mixtures: the gates see the same, DoRA too.
+  @Test(
+    arguments: MixtureTests.cases.filter {
+      ["llama/linear-module", "llama/top-2-raw-module", "qwen2/dora-layer", "qwen3/linear-layer"].contains(
+        $0.name)
+    })
+  func `mixtures of quantized experts`(item: MixtureCase) throws {
+    let fixture = try RuntimeFixture()
+    let bundle = try fixture.quantized(item.bundle(fixture), base: .q8_0, experts: .q8_0)
+    let floats = try fixture.decoded(bundle)
+    let tokens = try item.expected().integers("input_ids")
+    let wanted = try model(floats, .gate("g")).logits(tokens)
+    #expect(deviation(try exact(bundle, .gate("g")).logits(tokens), wanted) <= 2e-5)
+    let found = deviation(try model(bundle, .gate("g")).logits(tokens), wanted)
+    #expect(found <= Self.tolerance, "\(found)")
+  }
+
+  @Test func `weight 0 changes nothing`() throws {
+    let fixture = try RuntimeFixture()
+    let bundle = try fixture.quantized(embedded(fixture), base: .q8_0, experts: .q8_0)
+    let tokens = Array(try tokens("verse").prefix(5))
+    let alone = try model(bundle, .weights([.init("verse", 0.7)])).logits(tokens)
+    let both = try model(bundle, .weights([.init("verse", 0.7), .init("arithmetic", 0)])).logits(tokens)
+    #expect(both == alone)
+  }
+
+  @Test func `training on a quantized base and with a quantized expert`() throws {
+    let fixture = try RuntimeFixture()
+    let sample = try #require(
+      GradientCase.all.first { $0.experts.count > 1 && $0.json["language_loss"] != nil })
+    let bundle = try fixture.quantized(
+      sample.bundle(fixture), base: .q8_0, experts: .q8_0, names: [sample.experts[0].name])
+    let floats = try fixture.decoded(bundle)
+    func run(_ bundle: Bundle) throws -> (nats: Double, gradients: [[Float]]) {
+      let plan = TrainingPlan(
+        .gate("g"), trainsGate: true, experts: sample.experts.dropFirst().map(\.name))
+      let model = try TrainingModel(plan, on: LoadedBase(bundle, on: RuntimeFixture.pool))
+      let documents = sample.documents(columns: model.model.gateColumns)
+      var settings = sample.settings(documents)
+      settings.labelled = model.labelled(documents)
+      return (model.run(documents, settings).nats, model.allGradients)
+    }
+    let (found, wanted) = (try run(bundle), try run(floats))
+    #expect(abs(found.nats - wanted.nats) <= 1e-5 * abs(wanted.nats))
+    #expect(found.gradients.count == wanted.gradients.count && found.gradients.count > 2)
+    #expect(deviation(found.gradients, wanted.gradients) <= 1e-4)
+  }
+
+  @Test func `an infinity in x is not lost`() throws {
+    // The check for logits that are not finite needs them to be.
+    let fixture = try RuntimeFixture()
+    let bundle = try fixture.quantized(embedded(fixture), base: .q8_0)
+    let base = try LoadedBase(bundle, on: RuntimeFixture.pool)
+    let compute = Compute(pool: base.pool, usesIntegers: true)
+    let weight = try base.weight("model.layers.0.mlp.up_proj.weight")
+    for value in [Float.nan, .infinity] {
+      let x = OwnedRows(1, weight.columns)
+      let y = OwnedRows(1, weight.rows)
+      x.rows.clear()
+      x.rows[0, 5] = value
+      compute.run([Compute.Product(terms: [.linear(x.rows, weight)], output: y.rows)])
+      let all = withExtendedLifetime((x, y)) { y.rows.array(0) }
+      #expect(all.allSatisfy(\.isNaN))
+    }
+  }
+}
