@@ -112,7 +112,9 @@ private func product(b: [Float], a: [Float], rank: Int) -> [Float] {
     for row in rows where row.class != .other {
       #expect(row.converted == row.tensors && row.error.count == row.elements)
       #expect(Self.loss(type).contains(row.error.relative), "\(row.class) \(row.error.relative)")
-      #expect(row.bitsBefore == 16 && row.bitsAfter < 12 && row.error.relativeLargest > row.error.relative)
+      #expect(row.bitsBefore == 16 && row.error.relativeLargest > row.error.relative)
+      // These matrices fill no block of NF4.
+      #expect(row.bitsAfter < 12 || type == .nf4)
     }
     #expect(rows.last?.converted == 0)
   }
@@ -203,7 +205,7 @@ private func product(b: [Float], a: [Float], rank: Int) -> [Float] {
     let plain = try scratch.bundle(experts: [adapter])
     try editTensors(file) { entries in
       entries = try entries.map { entry in
-        let factor: Float = entry.name.hasSuffix("lora_A.weight") ? 0x1p20 : 0x1p-40
+        let factor: Float = entry.name.hasSuffix("lora_A.weight") ? 0x1p20 : 0x1p-20
         return try tensor(
           entry.name, entry.type.shape.map { UInt64($0) }, .f32,
           bytes: scaled(try values(entry.name, "expert/copy", plain), factor))
@@ -262,7 +264,7 @@ private func product(b: [Float], a: [Float], rank: Int) -> [Float] {
     #expect(Self.loss(.q4_0).contains(distance(found, original)))
     let card = try after.card(of: after.bank("base"))
     #expect(card?["quantized"]?["of"]?["type"] == "Q8_0")
-    #expect(refusal { _ = try quantize(.q6K) }.contains("is Q4_0 already"))
+    #expect(refusal { _ = try quantize(.q8_0) }.contains("is Q4_0 already"))
     // 4 bits of another kind are no fewer.
     #expect(refusal { _ = try quantize(.nf4) }.contains("quantize the original again"))
   }

@@ -45,26 +45,20 @@ struct QuantizationPrinter {
         + "the file \(formatted(bytes: fileBefore)) → \(formatted(bytes: fileAfter))"
     ]
     var table = Table([
-      ("tensors", .left), ("count", .right), ("type", .left), ("stored", .right), ("bits/weight", .right),
+      ("tensors", .left), ("type", .left), ("before", .right), ("after", .right), ("bits", .right),
       ("RMS error", .right), ("largest", .right),
     ])
     for row in rows {
-      let types = (row.typesBefore.joined(separator: "+"), row.typesAfter.joined(separator: "+"))
       let isChanged = row.converted > 0
       table.add([
-        row.class.title, grouped(row.tensors), isChanged ? "\(types.0) → \(types.1)" : types.0,
-        isChanged
-          ? "\(formatted(bytes: row.storedBefore)) → \(formatted(bytes: row.storedAfter))"
-          : formatted(bytes: row.storedAfter),
-        isChanged
-          ? "\(formatted(row.bitsBefore, digits: 2)) → \(formatted(row.bitsAfter, digits: 2))"
-          : formatted(row.bitsAfter, digits: 2),
+        row.class.title, row.typesAfter.joined(separator: "+"), formatted(bytes: row.storedBefore),
+        formatted(bytes: row.storedAfter), formatted(row.bitsAfter, digits: 2),
         isChanged ? percent(row.error.relative) : "–",
         isChanged ? percent(row.error.relativeLargest) : "–",
       ])
     }
     lines += table.lines
-    lines.append("  Errors are relative to the root mean square of the weights.")
+    lines.append("  Bits of a weight; errors relative to the root mean square of the weights.")
     guard !changes.isEmpty, let texts else { return lines }
     var costs = Table([
       (texts.selection.title, .left), ("tokens", .right), ("perplexity", .right), ("after", .right),
