@@ -1,6 +1,7 @@
-// Products of integers: quantized weights as they are stored, times rows of x in eight bits.
+// Products of integers: quantized weights as they are stored, times rows of x in fifteen bits.
 //
-// 32 elements of x share a scale: x = scale * q, |q| <= 127. Where a scheme has its scales finer or coarser than
+// 32 elements of x share a scale: x = scale * (128 * high + low), -127 <= high <= 127 and -64 <= low < 64, so that x is
+// as good as exact beside weights of eight bits and fewer. Where a scheme has its scales finer or coarser than
 // that, the sums are cut at the finer of the two. A sum of products of integers is exact, and so it is the same in
 // every set of kernels; each is turned into float32, multiplied with the product of both scales and added to float32
 // sums, whose order each set has of its own, whatever the tile, the range of columns or the number of rows.
@@ -14,11 +15,12 @@ typedef enum { FORM_Q8_0, FORM_Q4_0, FORM_Q4_K, FORM_Q6_K, FORM_I8_ROW, FORM_I4_
 #define INLINE static inline __attribute__((always_inline))
 
 /// Elements of x under one scale; to what rows of x are filled up with zeros; and what has a sum of its own.
-enum { X_RUN = 32, X_UNIT = 128, X_PART = 16 };
+enum { X_RUN = 32, LOW_BITS = 7, LARGEST = 127 << LOW_BITS, X_UNIT = 128, X_PART = 16 };
 
-/// A row of x: its integers, then the scale of each X_RUN, then the sum of the integers of each X_PART.
+/// A row of x: the high parts of its integers, the low parts, the scale of each X_RUN, the sum of the integers of each
+/// X_PART.
 typedef struct {
-  const int8_t *q;
+  const int8_t *high, *low;
   const float *scale;
   const int32_t *sum;
 } x_row;
@@ -28,7 +30,9 @@ static inline size_t x_padded(size_t depth) { return (depth + X_UNIT - 1) / X_UN
 static inline x_row x_row_at(const void *rows, size_t row, size_t depth) {
   size_t padded = x_padded(depth);
   const char *at = (const char *)rows + row * lmoe_integer_row_bytes(depth);
-  return (x_row){(const int8_t *)at, (const float *)(at + padded), (const int32_t *)(at + padded + padded / X_RUN * 4)};
+  const char *scale = at + 2 * padded;
+  return (x_row){(const int8_t *)at, (const int8_t *)at + padded, (const float *)scale,
+                 (const int32_t *)(scale + padded / X_RUN * 4)};
 }
 
 /// Elements and bytes of a block of the form; a row of I8_ROW is a scale and then blocks of one.

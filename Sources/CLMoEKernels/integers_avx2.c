@@ -117,15 +117,18 @@ INLINE bytes read_bytes(const integer_form form, const uint8_t *at, int part) {
   }
 }
 
-INLINE vec_bits bias_of(const integer_form form, bytes x) {
-  (void)form, (void)x;
+INLINE vec_bits bias_of(const integer_form form, bytes high, bytes low) {
+  (void)form, (void)high, (void)low;
   return (vec_bits)_mm256_setzero_si256();
 }
-INLINE vec_bits multiply_bytes(const integer_form form, bytes weight, bytes x, vec_bits bias) {
-  (void)bias;
+INLINE __m256i multiply_one(const integer_form form, bytes weight, bytes x, int factor) {
   __m256i pairs = form == FORM_Q4_K ? _mm256_maddubs_epi16(weight, x)
                                     : _mm256_maddubs_epi16(_mm256_abs_epi8(weight), _mm256_sign_epi8(x, weight));
-  return (vec_bits)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+  return _mm256_madd_epi16(pairs, _mm256_set1_epi16((short)factor));
+}
+INLINE vec_bits multiply_bytes(const integer_form form, bytes weight, bytes high, bytes low, vec_bits bias) {
+  (void)bias;
+  return (vec_bits)_mm256_add_epi32(multiply_one(form, weight, high, 1 << LOW_BITS), multiply_one(form, weight, low, 1));
 }
 INLINE vec to_floats(vec_bits sums) { return _mm256_cvtepi32_ps((__m256i)sums); }
 INLINE vec x_scale(const float *from) { return _mm256_broadcast_ss(from); }

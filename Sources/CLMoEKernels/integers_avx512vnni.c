@@ -143,14 +143,17 @@ INLINE int offset_of(integer_form form) {
   }
 }
 /// The negative of what the offset adds to the sums.
-INLINE vec_bits bias_of(const integer_form form, bytes x) {
-  if (offset_of(form) == 0) return (vec_bits)_mm512_setzero_si512();
-  __m512i zero = _mm512_setzero_si512();
-  return (vec_bits)_mm512_sub_epi32(zero, _mm512_dpbusd_epi32(zero, _mm512_set1_epi8((char)offset_of(form)), x));
+INLINE vec_bits bias_of(const integer_form form, bytes high, bytes low) {
+  const __m512i zero = _mm512_setzero_si512(), offset = _mm512_set1_epi8((char)offset_of(form));
+  if (offset_of(form) == 0) return (vec_bits)zero;
+  __m512i all = _mm512_slli_epi32(_mm512_dpbusd_epi32(zero, offset, high), LOW_BITS);
+  return (vec_bits)_mm512_sub_epi32(zero, _mm512_dpbusd_epi32(all, offset, low));
 }
-INLINE vec_bits multiply_bytes(const integer_form form, bytes weight, bytes x, vec_bits bias) {
+INLINE vec_bits multiply_bytes(const integer_form form, bytes weight, bytes high, bytes low, vec_bits bias) {
+  __m512i upper = _mm512_slli_epi32(_mm512_dpbusd_epi32(_mm512_setzero_si512(), weight, high), LOW_BITS);
+  __m512i lower = _mm512_dpbusd_epi32((__m512i)bias, weight, low);
   (void)form;
-  return (vec_bits)_mm512_dpbusd_epi32((__m512i)bias, weight, x);
+  return (vec_bits)_mm512_add_epi32(upper, lower);
 }
 INLINE vec to_floats(vec_bits sums) { return _mm512_cvtepi32_ps((__m512i)sums); }
 
@@ -171,14 +174,21 @@ INLINE void add_wide_q4_0(const int rows, const uint8_t *const *weight, const x_
   enum { BYTES = 18 };
   const __m512i fours = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
   const __m512i low = _mm512_set1_epi8(15);
-  __m512i first[ROWS_AT_ONCE], second[ROWS_AT_ONCE], bias[ROWS_AT_ONCE];
+  // The high parts of x, and the low ones.
+  __m512i first[ROWS_AT_ONCE][2], second[ROWS_AT_ONCE][2], bias[ROWS_AT_ONCE];
   vec scale[ROWS_AT_ONCE];
   EACH(r, rows) {
-    __m512i a = _mm512_loadu_si512(x[r].q + k), b = _mm512_loadu_si512(x[r].q + k + 64);
-    first[r] = _mm512_shuffle_i64x2(a, b, 0x88);
-    second[r] = _mm512_shuffle_i64x2(a, b, 0xDD);
+    EACH(part, 2) {
+      const int8_t *from = (part == 0 ? x[r].high : x[r].low) + k;
+      __m512i a = _mm512_loadu_si512(from), b = _mm512_loadu_si512(from + 64);
+      first[r][part] = _mm512_shuffle_i64x2(a, b, 0x88);
+      second[r][part] = _mm512_shuffle_i64x2(a, b, 0xDD);
+    }
     const __m512i zero = _mm512_setzero_si512(), offset = _mm512_set1_epi8(8);
-    bias[r] = _mm512_sub_epi32(zero, _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(zero, offset, first[r]), offset, second[r]));
+    __m512i all = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(zero, offset, first[r][0]), offset, second[r][0]);
+    all = _mm512_slli_epi32(all, LOW_BITS);
+    all = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(all, offset, first[r][1]), offset, second[r][1]);
+    bias[r] = _mm512_sub_epi32(zero, all);
     scale[r] = _mm512_permutexvar_ps(fours, _mm512_castps128_ps512(_mm_loadu_ps(x[r].scale + k / X_RUN)));
   }
   EACH(c, COLUMNS) {
@@ -198,7 +208,10 @@ INLINE void add_wide_q4_0(const int rows, const uint8_t *const *weight, const x_
     q = _mm512_mask_broadcast_i32x4(q, 0xF000, _mm_loadu_si128((const __m128i *)(at + 2 + 3 * BYTES)));
     const __m512i lower = _mm512_and_si512(q, low), upper = _mm512_and_si512(_mm512_srli_epi16(q, 4), low);
     EACH(r, rows) {
-      __m512i product = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(bias[r], lower, first[r]), upper, second[r]);
+      __m512i high = _mm512_dpbusd_epi32(_mm512_setzero_si512(), lower, first[r][0]);
+      high = _mm512_slli_epi32(_mm512_dpbusd_epi32(high, upper, second[r][0]), LOW_BITS);
+      __m512i rest = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(bias[r], lower, first[r][1]), upper, second[r][1]);
+      __m512i product = _mm512_add_epi32(high, rest);
       sum[r][c] = multiply_add(_mm512_cvtepi32_ps(product), factor * scale[r], sum[r][c]);
     }
   }

@@ -67,9 +67,9 @@ static void read_stretch(integer_form form, const uint8_t *at, stretch *out) {
 static float add_stretch(integer_form form, const stretch *weight, const x_row *x, size_t k, float sum) {
   const size_t elements = stretch_elements(form);
   for (size_t i = 0; i < elements; i += X_PART) {
-    const int8_t *q = x->q + k + i;
+    const int8_t *high = x->high + k + i, *low = x->low + k + i;
     int32_t product = 0;
-    for (int j = 0; j < X_PART; j++) product += (int32_t)weight->q[i + (size_t)j] * q[j];
+    for (int j = 0; j < X_PART; j++) product += weight->q[i + (size_t)j] * ((int32_t)high[j] * (1 << LOW_BITS) + low[j]);
     const float scale = x->scale[(k + i) / X_RUN];
     sum += (float)product * (weight->scale[i / X_PART] * scale);
     if (form == FORM_Q4_K) sum -= weight->minimum[i / X_PART] * (scale * (float)x->sum[(k + i) / X_PART]);

@@ -35,18 +35,19 @@ INLINE void add_stretch(const int rows, const integer_form form, columns weight,
   EACH(c, COLUMNS) heads[c] = read_head(form, weight.at[c]);
   const int parts = stretch_elements(form) / SPAN;
   EACH(part, parts) {
-    bytes values[ROWS_AT_ONCE];
+    bytes high[ROWS_AT_ONCE], low[ROWS_AT_ONCE];
     vec_bits bias[ROWS_AT_ONCE];
     vec scale[ROWS_AT_ONCE];
     EACH(r, rows) {
-      values[r] = load_bytes(x[r].q + k + part * SPAN);
-      bias[r] = bias_of(form, values[r]);
+      high[r] = load_bytes(x[r].high + k + part * SPAN);
+      low[r] = load_bytes(x[r].low + k + part * SPAN);
+      bias[r] = bias_of(form, high[r], low[r]);
       scale[r] = x_scale(x[r].scale + (k + part * SPAN) / X_RUN);
     }
     EACH(c, COLUMNS) {
       bytes q = read_bytes(form, weight.at[c], part);
       EACH(r, rows) {
-        vec product = to_floats(multiply_bytes(form, q, values[r], bias[r]));
+        vec product = to_floats(multiply_bytes(form, q, high[r], low[r], bias[r]));
         sum[r][c] = multiply_add(product, scale_of(form, &heads[c], part, scale[r]), sum[r][c]);
       }
     }

@@ -3,7 +3,7 @@
 
 enum {
   WIDTH = 2 * LANES,
-  TILE = 6,
+  TILE = 4,
   /// Runs of the depth that a pass covers: as many as a panel of them leaves room for in the scratch.
   PASS_RUNS = 128,
 };
@@ -89,22 +89,26 @@ INLINE void integer_tile(const int rows, const integer_form form, const x_row *x
   const int halves = form == FORM_Q6_K ? 2 : 1;
   for (size_t run = from; run < from + runs; run++) {
     EACH(half, halves) {
-      __m512i products[TILE][2];
+      __m512i products[TILE][2], lower[TILE][2];
       EACH(r, rows) {
         // What the offset of the weight adds is taken off beforehand.
         const int32_t *sums = x[r].sum + 2 * run;
         const int32_t total = halves == 2 ? sums[half] : sums[0] + sums[1];
-        EACH(v, 2) products[r][v] = _mm512_set1_epi32(-offset_of(form) * total);
+        EACH(v, 2) {
+          lower[r][v] = _mm512_set1_epi32(-offset_of(form) * total);
+          products[r][v] = _mm512_setzero_si512();
+        }
       }
       EACH(step, X_RUN / 4 / halves) {
         const size_t k = run * X_RUN + (size_t)(half * (X_RUN / 2) + 4 * step);
         __m512i weight[2];
         EACH(v, 2) weight[v] = _mm512_loadu_si512(q + v * LANES * 4);
         EACH(r, rows) {
-          int32_t four_bytes;
-          memcpy(&four_bytes, x[r].q + k, 4);
-          __m512i values = _mm512_set1_epi32(four_bytes);
-          EACH(v, 2) products[r][v] = _mm512_dpbusd_epi32(products[r][v], weight[v], values);
+          int32_t high, low;
+          memcpy(&high, x[r].high + k, 4);
+          memcpy(&low, x[r].low + k, 4);
+          EACH(v, 2) products[r][v] = _mm512_dpbusd_epi32(products[r][v], weight[v], _mm512_set1_epi32(high));
+          EACH(v, 2) lower[r][v] = _mm512_dpbusd_epi32(lower[r][v], weight[v], _mm512_set1_epi32(low));
         }
         q += WIDTH * 4;
       }
@@ -112,7 +116,10 @@ INLINE void integer_tile(const int rows, const integer_form form, const x_row *x
       EACH(v, 2) factor[v] = load(scale + v * LANES);
       EACH(r, rows) {
         const vec own = splat(x[r].scale[run]);
-        EACH(v, 2) sum[r][v] = multiply_add(_mm512_cvtepi32_ps(products[r][v]), factor[v] * own, sum[r][v]);
+        EACH(v, 2) {
+          __m512i whole = _mm512_add_epi32(_mm512_slli_epi32(products[r][v], LOW_BITS), lower[r][v]);
+          sum[r][v] = multiply_add(_mm512_cvtepi32_ps(whole), factor[v] * own, sum[r][v]);
+        }
       }
       scale += WIDTH;
     }
@@ -138,9 +145,9 @@ typedef void tile_function(const x_row *x, panel panel, size_t from, size_t runs
     integer_tile(rows, form, x, panel, from, runs, y, y_stride, accumulates);                                   \
   }
 #define TILES_OF(form)                                                                                          \
-  TILE_OF(1, form) TILE_OF(2, form) TILE_OF(3, form) TILE_OF(4, form) TILE_OF(5, form) TILE_OF(6, form)         \
+  TILE_OF(1, form) TILE_OF(2, form) TILE_OF(3, form) TILE_OF(4, form)                                            \
   static tile_function *const tiles_##form[TILE] = {tile_1_##form, tile_2_##form, tile_3_##form,                \
-                                                    tile_4_##form, tile_5_##form, tile_6_##form};
+                                                    tile_4_##form};
 TILES_OF(FORM_Q8_0) TILES_OF(FORM_Q4_0) TILES_OF(FORM_Q4_K) TILES_OF(FORM_Q6_K) TILES_OF(FORM_I4_32)
 #undef TILE_OF
 #undef TILES_OF

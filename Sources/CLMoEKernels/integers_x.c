@@ -1,4 +1,4 @@
-// Rows of x in eight bits: what quantized weights are multiplied with.
+// Rows of x in fifteen bits: what quantized weights are multiplied with.
 #include "integers.h"
 
 #include <math.h>
@@ -27,7 +27,7 @@ int lmoe_has_integers(int scheme, size_t block) { return lmoe_integer_form(schem
 
 size_t lmoe_integer_row_bytes(size_t depth) {
   size_t padded = x_padded(depth);
-  size_t bytes = padded + padded / X_RUN * sizeof(float) + padded / X_PART * sizeof(int32_t);
+  size_t bytes = 2 * padded + padded / X_RUN * sizeof(float) + padded / X_PART * sizeof(int32_t);
   return (bytes + 63) / 64 * 64;
 }
 
@@ -39,7 +39,8 @@ typedef int32_t part_integers __attribute__((vector_size(4 * X_PART)));
 typedef int8_t run_bytes __attribute__((vector_size(X_RUN)));
 
 /// One run of X_RUN elements.
-static inline __attribute__((always_inline)) void one_run(const float *x, int8_t *q, float *scale, int32_t *sum) {
+static inline __attribute__((always_inline)) void one_run(const float *x, int8_t *high, int8_t *low, float *scale,
+                                                          int32_t *sum) {
   run_floats values;
   memcpy(&values, x, sizeof values);
   // Magnitudes compare as their bits do.
@@ -48,15 +49,19 @@ static inline __attribute__((always_inline)) void one_run(const float *x, int8_t
   memcpy(&top, &largest, 4);
   if (largest >= 0x7F800000 || largest < SMALLEST_EXPONENT << 23) {
     *scale = largest >= 0x7F800000 ? NAN : 0;
-    memset(q, 0, X_RUN);
+    memset(high, 0, X_RUN);
+    memset(low, 0, X_RUN);
     memset(sum, 0, sizeof *sum * X_RUN / X_PART);
     return;
   }
-  *scale = top / 127.0f;
+  *scale = top / (float)LARGEST;
   // Adding 1.5 * 2^23 rounds to nearest even and leaves the integer in the low bits.
-  const run_integers integers = (run_integers)(values * (127.0f / top) + 0x1.8p23f) - 0x4B400000;
-  const run_bytes narrow = __builtin_convertvector(integers, run_bytes);
-  memcpy(q, &narrow, sizeof narrow);
+  const run_integers integers = (run_integers)(values * ((float)LARGEST / top) + 0x1.8p23f) - 0x4B400000;
+  const run_integers upper = (integers + (1 << (LOW_BITS - 1))) >> LOW_BITS;
+  const run_bytes narrow = __builtin_convertvector(upper, run_bytes);
+  const run_bytes rest = __builtin_convertvector(integers - (upper << LOW_BITS), run_bytes);
+  memcpy(high, &narrow, sizeof narrow);
+  memcpy(low, &rest, sizeof rest);
   for (int part = 0; part < X_RUN / X_PART; part++) {
     part_integers own;
     memcpy(&own, (const char *)&integers + part * (int)sizeof own, sizeof own);
@@ -69,15 +74,15 @@ KERNEL void lmoe_integer_rows(const float *x, ptrdiff_t x_stride, size_t rows, s
   for (size_t row = 0; row < rows; row++) {
     const float *from = x + (ptrdiff_t)row * x_stride;
     const x_row to = x_row_at(out, row, depth);
-    int8_t *q = (int8_t *)to.q;
+    int8_t *high = (int8_t *)to.high, *low = (int8_t *)to.low;
     float *scale = (float *)to.scale;
     int32_t *sum = (int32_t *)to.sum;
     size_t k = 0;
-    for (; k + X_RUN <= depth; k += X_RUN) one_run(from + k, q + k, scale + k / X_RUN, sum + k / X_PART);
+    for (; k + X_RUN <= depth; k += X_RUN) one_run(from + k, high + k, low + k, scale + k / X_RUN, sum + k / X_PART);
     for (; k < padded; k += X_RUN) {
       float rest[X_RUN] = {0};
       if (k < depth) memcpy(rest, from + k, (depth - k) * sizeof(float));
-      one_run(rest, q + k, scale + k / X_RUN, sum + k / X_PART);
+      one_run(rest, high + k, low + k, scale + k / X_RUN, sum + k / X_PART);
     }
   }
 }

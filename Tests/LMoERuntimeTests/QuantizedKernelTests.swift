@@ -31,7 +31,7 @@ import Testing
       let side: GuardedMemory<Float>.Side = numbers.integer(0...1) == 0 ? .start : .end
       var floats = numbers.floats(rows * depth)
       if exact {
-        // 127 in each run, so that the scale is 1.
+        // 127 in each run, so that the scale is a power of two.
         for index in floats.indices {
           floats[index] = (index % depth) % 32 == 0 ? 127 : Float(numbers.integer(-127...127))
         }
@@ -53,13 +53,15 @@ import Testing
       integers = bytes
     }
 
-    /// What a row of x stands for in eight bits.
+    /// What a row of x stands for in fifteen bits.
     func quantized(_ row: Int, _ k: Int) -> Double {
       guard let integers else { return Double(x[row * depth + k]) }
       let padded = (depth + 127) / 128 * 128
       let start = UnsafeRawPointer(integers.base) + row * lmoe_integer_row_bytes(depth)
-      let q = start.load(fromByteOffset: k, as: Int8.self)
-      return Double(q) * Double(start.load(fromByteOffset: padded + k / 32 * 4, as: Float.self))
+      let high = start.load(fromByteOffset: k, as: Int8.self)
+      let low = start.load(fromByteOffset: padded + k, as: Int8.self)
+      let scale = start.load(fromByteOffset: 2 * padded + k / 32 * 4, as: Float.self)
+      return (128 * Double(high) + Double(low)) * Double(scale)
     }
 
     var term: lmoe_term {

@@ -135,10 +135,11 @@ typedef struct {
 
 /// Whether products with a transposed weight of those blocks can be of integers.
 int lmoe_has_integers(int scheme, size_t block);
-/// Bytes of a row of x in eight bits.
+/// Bytes of a row of x in fifteen bits.
 size_t lmoe_integer_row_bytes(size_t depth);
-/// Rows of x in eight bits with a scale for every 32 elements, rounded to nearest even. A run that holds an infinity
-/// or a NaN has the scale NaN; one whose largest element is below 2^-100 is zero. `out` is 64-byte aligned.
+/// Rows of x in fifteen bits with a scale for every 32 elements, rounded to nearest even: the largest becomes 127 * 128.
+/// A run that holds an infinity or a NaN has the scale NaN; one whose largest element is below 2^-100 is zero. `out` is
+/// 64-byte aligned.
 void lmoe_integer_rows(const float *x, ptrdiff_t x_stride, size_t rows, size_t depth, void *out);
 
 /// Columns [first, end) of y (m x columns) become, or with `accumulates` gain, the sum of all terms:

@@ -78,9 +78,9 @@ final class Compute: @unchecked Sendable {
   let pool: WorkerPool
   /// Where the time goes, if somebody wants to know.
   var timer: StageTimer?
-  /// Whether products with quantized weights are of integers, with x in eight bits: that is faster, and less exact.
+  /// Whether products with quantized weights are of integers, with x in fifteen bits: that is faster.
   let usesIntegers: Bool
-  /// x in eight bits, of the products that run.
+  /// x in fifteen bits, of the products that run.
   private let integers = IntegerRows()
   /// Scratch of the kernels, a part for each worker.
   private let scratch: OwnedRows

@@ -1,7 +1,7 @@
 import CLMoEKernels
 import LMoECore
 
-/// Rows of x in eight bits, with which integers of quantized weights are multiplied.
+/// Rows of x in fifteen bits, with which integers of quantized weights are multiplied.
 ///
 /// They are made once for all products that run together. One thread at a time asks for them.
 final class IntegerRows {
