@@ -2,27 +2,36 @@
 // stand for. A part of every instruction set's translation unit.
 #include "blocks.h"
 
-enum { Q8_0_BLOCK = 32, Q8_0_BYTES = 34, Q8_0_AT_ONCE = LANES < 8 ? 1 : LANES / 4 };
+enum { Q8_0_BLOCK = 32, Q8_0_BYTES = 34, Q8_0_DEPTH = 4 };
 
-/// A row of x times `blocks` blocks of columns of a weight of Q8_0, depth x columns. As with floats, each sum is one
-/// chain in the order of k.
-static inline __attribute__((always_inline)) void combine_q8_0(const int blocks, const float *x, const uint8_t *weight,
-                                                               size_t stride, size_t depth, float *y, int accumulates) {
+/// y += x times `deep` rows of a weight of Q8_0, depth x columns, as far as `blocks` blocks go. As with floats, each
+/// sum is one chain in the order of k; the rows are read along, for that is how they lie in memory.
+static inline __attribute__((always_inline)) void add_rows_q8_0(const int deep, const float *x, const uint8_t *weight,
+                                                                size_t stride, size_t blocks, float *y,
+                                                                int accumulates) {
   enum { VECTORS = Q8_0_BLOCK / LANES };
-  const size_t ahead = (AHEAD / (Q8_0_BYTES * Q8_0_AT_ONCE) + 1) * stride;
-  vec sum[Q8_0_AT_ONCE * VECTORS];
-  EACH(v, blocks * VECTORS) sum[v] = accumulates ? load(y + v * LANES) : zero();
-  for (size_t k = 0; k < depth; k++, weight += stride) {
-    EACH(b, blocks) {
-      const uint8_t *block = weight + b * Q8_0_BYTES;
-      __builtin_prefetch(block + ahead, 0, 3);
-      const vec factor = splat(x[k]) * splat_half(block);
-      EACH(v, VECTORS)
-      sum[b * VECTORS + v] =
-          multiply_add(factor, widen_bytes((const int8_t *)block + 2 + v * LANES), sum[b * VECTORS + v]);
+  vec values[Q8_0_DEPTH];
+  EACH(k, deep) values[k] = splat(x[k]);
+  for (size_t b = 0; b < blocks; b++, weight += Q8_0_BYTES, y += Q8_0_BLOCK) {
+    vec sum[VECTORS];
+    EACH(v, VECTORS) sum[v] = accumulates ? load(y + v * LANES) : zero();
+    EACH(k, deep) {
+      const uint8_t *block = weight + (size_t)k * stride;
+      // The same place of the rows to come.
+      __builtin_prefetch(block + 2 * Q8_0_DEPTH * stride, 0, 3);
+      const vec factor = values[k] * splat_half(block);
+      EACH(v, VECTORS) sum[v] = multiply_add(factor, widen_bytes((const int8_t *)block + 2 + v * LANES), sum[v]);
     }
+    EACH(v, VECTORS) store(y + v * LANES, sum[v]);
   }
-  EACH(v, blocks * VECTORS) store(y + v * LANES, sum[v]);
+}
+
+static void add_product_q8_0(const float *x, const uint8_t *weight, size_t stride, size_t depth, size_t blocks,
+                             float *y, int accumulates) {
+  size_t k = 0;
+  for (; k + Q8_0_DEPTH <= depth; k += Q8_0_DEPTH)
+    add_rows_q8_0(Q8_0_DEPTH, x + k, weight + k * stride, stride, blocks, y, accumulates || k > 0);
+  for (; k < depth; k++) add_rows_q8_0(1, x + k, weight + k * stride, stride, blocks, y, accumulates || k > 0);
 }
 
 static void gemm_plain_q8_0(size_t m, const lmoe_term *term, size_t first, size_t end, float *y, ptrdiff_t y_stride,
@@ -31,6 +40,7 @@ static void gemm_plain_q8_0(size_t m, const lmoe_term *term, size_t first, size_
   for (size_t row = 0; row < m; row++) {
     const float *x = term->x + (ptrdiff_t)row * term->x_stride;
     float *to = y + (ptrdiff_t)row * y_stride;
+    if (term->depth == 0 && !accumulates) memset(to + first, 0, (end - first) * sizeof(float));
     for (size_t j = first; j < end;) {
       const size_t start = j % Q8_0_BLOCK, left = Q8_0_BLOCK - start < end - j ? Q8_0_BLOCK - start : end - j;
       const uint8_t *weight = (const uint8_t *)term->weight + j / Q8_0_BLOCK * Q8_0_BYTES;
@@ -38,15 +48,13 @@ static void gemm_plain_q8_0(size_t m, const lmoe_term *term, size_t first, size_
         // Part of a block: computed whole, kept in part.
         float part[Q8_0_BLOCK] = {0};
         if (accumulates) memcpy(part + start, to + j, left * sizeof(float));
-        combine_q8_0(1, x, weight, stride, term->depth, part, accumulates);
+        add_product_q8_0(x, weight, stride, term->depth, 1, part, accumulates);
         memcpy(to + j, part + start, left * sizeof(float));
         j += left;
-      } else if (end - j >= Q8_0_AT_ONCE * Q8_0_BLOCK) {
-        combine_q8_0(Q8_0_AT_ONCE, x, weight, stride, term->depth, to + j, accumulates);
-        j += Q8_0_AT_ONCE * Q8_0_BLOCK;
       } else {
-        combine_q8_0(1, x, weight, stride, term->depth, to + j, accumulates);
-        j += Q8_0_BLOCK;
+        const size_t blocks = (end - j) / Q8_0_BLOCK;
+        add_product_q8_0(x, weight, stride, term->depth, blocks, to + j, accumulates);
+        j += blocks * Q8_0_BLOCK;
       }
     }
   }

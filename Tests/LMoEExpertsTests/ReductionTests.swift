@@ -76,8 +76,13 @@ import class LMoEFormat.Bundle
   @Test func `cosines are those of deltas that are written out`() throws {
     let names = ["math", "code", "dora", "verse"]
     let base = try BaseWeights(try HFCheckpoint(path: Fixture.path("tiny-llama")))
-    let inputs = try names.map {
-      try MergeInput(try PEFTAdapter(path: Fixture.path("adapters/" + $0)), on: base.description)
+    // One that is like another in part.
+    let scratch = try Scratch()
+    let math = try PEFTAdapter(path: Fixture.path("adapters/math"))
+    try WeightPruning(try MergeInput(math), to: .rank(4)).run(on: WorkerPool(count: 2))
+      .write(of: math, to: scratch.path("small"))
+    let inputs = try (names.map { Fixture.path("adapters/" + $0) } + [scratch.path("small")]).map {
+      try MergeInput(try PEFTAdapter(path: $0), on: base.description)
     }
     let found = try ExpertSimilarity(inputs, base: base, on: WorkerPool(count: 2))
     // What one adapter alone adds, entry by entry: a merge of it with weight 1 at full rank.
@@ -96,10 +101,10 @@ import class LMoEFormat.Bundle
       #expect(abs(found.norms[row] - length) < 1e-5 * length)
       for (column, other) in dense.enumerated() {
         let cosine = product(one, other) / (length * product(other, other).squareRoot())
-        #expect(abs(found.cosines[row][column] - cosine) < 1e-5, "\(names[row]) \(names[column])")
+        #expect(abs(found.cosines[row][column] - cosine) < 1e-5, "\(row) \(column)")
       }
     }
-    #expect(found.cosines.joined().contains { abs($0) > 0.02 && $0 < 0.99 })
+    #expect(found.cosines.joined().contains { $0 > 0.5 && $0 < 0.99 })
     #expect(
       found.nearest(to: 0)?.cosine
         == found.cosines[0].enumerated().filter { $0.offset != 0 }.map(\.element).max())
@@ -145,7 +150,7 @@ import class LMoEFormat.Bundle
   private func constant(_ weights: JSON, _ normaliser: JSON = "softmax", members: JSON = "all") -> JSON {
     [
       "card": 1, "kind": "gate", "score": "constant", "input": "none", "scope": "global",
-      "normaliser": normaliser, "temperature": 0.5, "weights": weights, "members": members,
+      "normaliser": normaliser, "temperature": .double(0.5), "weights": weights, "members": members,
     ]
   }
 
@@ -163,8 +168,8 @@ import class LMoEFormat.Bundle
 
   @Test func `given weights keep the share of both`() throws {
     let list: JSON = [
-      ["expert": "MATH", "weight": 0.3], ["expert": "CODE", "weight": -0.2],
-      ["expert": "VERSE", "weight": 0.1],
+      ["expert": "MATH", "weight": .double(0.3)], ["expert": "CODE", "weight": .double(-0.2)],
+      ["expert": "VERSE", "weight": .double(0.1)],
     ]
     let (soft, new, old) = try reduced(constant(list))
     let found = weights(soft)

@@ -78,9 +78,9 @@ import class LMoEFormat.Bundle
       let mixture = try Mixture(.uniform, of: base)
       let experts = try LoadedExperts(mixture.records, in: bundle, on: base.pool)
       let name = "model.layers.0.self_attn.q_proj"
-      return try #require(
-        experts.stacked(
-          name, on: base.weight(name + ".weight"), overlay: nil, Compute(pool: base.pool)))
+      let stacked = try experts.stacked(
+        name, on: base.weight(name + ".weight"), overlay: nil, Compute(pool: base.pool))
+      return try #require(stacked)
     }
     let all = try stacked(fixture.quantized(plain, experts: .q8_0))
     #expect(all.down.kind.isBlocks && all.up.kind.isBlocks)
@@ -157,7 +157,7 @@ import class LMoEFormat.Bundle
       x.rows[0, 5] = value
       compute.run([Compute.Product(terms: [.linear(x.rows, weight)], output: y.rows)])
       let all = withExtendedLifetime((x, y)) { y.rows.array(0) }
-      #expect(all.allSatisfy(\.isNaN))
+      #expect(all.allSatisfy { $0.isNaN })
     }
   }
 }

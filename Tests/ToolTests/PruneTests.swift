@@ -30,7 +30,8 @@ import class LMoEFormat.Bundle
     let before = try tool.contents("b.lmoe")
     let dry = try tool.run(
       ["prune", "b.lmoe", "--experts", "1", "--by", "loss", "--dry-run", "--json"] + Self.sql)
-    #expect(dry.status == 0 && (try tool.contents("b.lmoe")) == before)
+    #expect(dry.status == 0)
+    #expect(try tool.contents("b.lmoe") == before)
     let table = try dry.json()
     let rows = try #require(table["experts"]?.array)
     #expect(rows.map { $0["name"]?.string } == ["json", "sql", "verse"])
@@ -54,8 +55,7 @@ import class LMoEFormat.Bundle
   @Test func `smaller ranks, and zeros`() throws {
     let tool = try fixture()
     try tool.succeed("prune", "b.lmoe", "--ranks", "--rank", "2", "--expert", "sql")
-    let found = try tool.succeed("inspect", "b.lmoe", "--json").json()
-    #expect("\(found)".contains("pruning") || found["banks"] != nil || true)
+    try tool.succeed("inspect", "b.lmoe")
     let writer = try Bundle(path: tool.path("b.lmoe"))
     let ranks = try ["json", "sql"].map { name in
       try writer.card(of: writer.bank("expert/" + name))?["modules"]?.array?.compactMap { $0["rank"]?.int }
@@ -72,7 +72,7 @@ import class LMoEFormat.Bundle
     #expect(sizes[1] < sizes[0] * 3 / 4)
     try tool.succeed("prune", Self.embedded + "/sql", "--ranks", "--energy", "0.5", "-o", "sql")
     try tool.succeed("inspect", "sql")
-    try tool.succeed("add", "z.lmoe", "small=sql")
+    #expect(try tool.run("add", "z.lmoe", "small=sql").status == 0)
   }
 
   @Test func `weights from a few texts`() throws {
@@ -85,7 +85,7 @@ import class LMoEFormat.Bundle
     let weights = try #require(json["experts"]?.array).compactMap { $0["weight"]?.double }
     #expect(weights.count == 3 && weights[1] > 0.7 && weights[0] < 0.3 && weights[2] < 0.3)
     #expect((json["nats_after"]?.double ?? 9) < (json["nats_before"]?.double ?? 0) - 0.5)
-    try tool.succeed("gate", "show", "b.lmoe", "--name", "sql")
+    try tool.succeed("gate", "show", "b.lmoe", "sql")
     let eval = try tool.run(
       ["eval", "b.lmoe", "--compare", "gate:sql,sum,base", "--json", "--limit", "5", "--data"]
         + ["\(Self.embedded)/text/sql.test.jsonl"])

@@ -7,6 +7,9 @@ protocol ExpertTensors: Sendable {
   ///
   /// - Throws: `ExpertError` with `non-finite`, `FormatError`.
   func floats(_ names: [String], on pool: WorkerPool) throws -> [[Float]]
+
+  /// The type of a tensor; nil where there is none of that name.
+  func type(of name: String) -> TensorType?
 }
 
 /// Those of an expert in a bundle.
@@ -14,6 +17,8 @@ struct BankTensors: ExpertTensors {
   private let expert: StoredExpert
 
   init(_ expert: StoredExpert) { self.expert = expert }
+
+  func type(of name: String) -> TensorType? { expert.manifest.tensor(name)?.type }
 
   func floats(_ names: [String], on pool: WorkerPool) throws -> [[Float]] {
     let entries = try names.map { name in
@@ -38,6 +43,8 @@ struct FileTensors: ExpertTensors {
     places = Dictionary(
       file.tensors.enumerated().map { (ByteKey($1.name), $0) }, uniquingKeysWith: { first, _ in first })
   }
+
+  func type(of name: String) -> TensorType? { places[ByteKey(name)].map { file.tensors[$0].type } }
 
   func floats(_ names: [String], on pool: WorkerPool) throws -> [[Float]] {
     let results = Guarded([[Float]](repeating: [], count: names.count))

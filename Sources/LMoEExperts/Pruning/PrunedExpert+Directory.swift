@@ -11,10 +11,8 @@ extension PrunedExpert {
   @discardableResult public func write(
     of adapter: PEFTAdapter, to path: String, in system: any FileSystem = PosixFileSystem()
   ) throws -> [String] {
-    let types = Dictionary(
-      adapter.file.tensors.map { (ByteKey($0.name), $0.type) }, uniquingKeysWith: { first, _ in first })
     let replaced = Dictionary(
-      try modules.flatMap { try $0.entries { types[ByteKey($0)] } }.map { (ByteKey($0.name), $0) },
+      try modules.flatMap { try $0.entries() }.map { (ByteKey($0.name), $0) },
       uniquingKeysWith: { first, _ in first })
     let tensors = adapter.file.tensors.map { tensor in
       replaced[ByteKey(tensor.name)]

@@ -1,24 +1,21 @@
 import LMoEFormat
 
 extension PrunedModule {
-  /// Its new factors under the names that they had; none where they stay.
-  ///
-  /// - Parameter type: Gives the type that a tensor had, which it keeps if it is one of floats.
-  func entries(_ type: (String) -> TensorType?) throws -> [NewEntry] {
+  /// Its new factors under the names that they had, of a quantized B as floats have it; none where they stay.
+  func entries() throws -> [NewEntry] {
     guard let factors else { return [] }
-    func entry(_ name: String, _ shape: [Int], _ values: [Float]) throws -> NewEntry {
-      let precision: MergedExpert.Precision =
-        switch type(name)?.dtype {
-        case .f16: .f16
-        case .bf16: .bf16
-        default: .f32
-        }
-      return try MergedExpert.entry(name, shape, values, precision)
-    }
+    let (rank, columns, rows) = (factors.rank, factors.columns, factors.rows)
     return [
-      try entry(source.a, [factors.rank, factors.columns], factors.a),
-      try entry(source.b, [factors.rows, factors.rank], factors.b),
+      try MergedExpert.entry(source.a, [rank, columns], factors.a, precisions.a),
+      try MergedExpert.entry(nameOfB, [rows, rank], factors.b, precisions.b),
     ]
+  }
+
+  /// The name of a B that is not the transpose.
+  private var nameOfB: String {
+    guard source.isTransposedB, source.a.hasByteSuffix(StoredFactors.nameOfA) else { return source.b }
+    return String(decoding: source.a.utf8.dropLast(StoredFactors.nameOfA.utf8.count), as: UTF8.self)
+      + StoredFactors.nameOfB
   }
 
   /// α of the new rank, by the rule by which s followed from the old one: s·r, or s·√r for rank-stabilised LoRA.

@@ -1,3 +1,4 @@
+private import CLMoEKernels
 import LMoEFormat
 
 /// A module of an expert that was pruned.
@@ -19,17 +20,24 @@ public struct PrunedModule: Sendable {
   /// The new factors, as the tensors have them; nil where they stay.
   let factors: LowRankProduct?
   let source: MergeInput.Module
+  /// How they are stored.
+  let precisions: (a: MergedExpert.Precision, b: MergedExpert.Precision)
 
   /// ‖ΔW − pruned‖ / ‖ΔW‖; 0 for a delta that is 0.
   public var error: Double { norm > 0 ? residual / norm : 0 }
 
   /// Prunes the product of the factors as the tensors have them: of an embedding, too, A is by ranks.
   ///
+  /// - Parameter types: Those of the factors, which new ones are rounded to if they are of floats.
   /// - Throws: `ExpertError` with `no-linear-algebra` or `linear-algebra`.
-  init(_ module: MergeInput.Module, _ product: LowRankProduct, by rule: WeightPruning.Rule) throws {
+  init(
+    _ module: MergeInput.Module, _ product: LowRankProduct, by rule: WeightPruning.Rule,
+    types: (a: TensorType?, b: TensorType?)
+  ) throws {
     (name, oldRank, source) = (module.name, module.rank, module)
+    precisions = (Self.precision(types.a), Self.precision(types.b))
     let whole = ProductSum(terms: [ProductSum.Term(coefficient: 1, product: product)])
-    let made =
+    let chosen =
       switch rule {
       case .rank(let rank): rank < module.rank ? try whole.decomposed().product(rank: rank) : nil
       case .energy(let share): try Self.holding(share, of: whole)
@@ -38,6 +46,10 @@ public struct PrunedModule: Sendable {
     let scale = module.scaling.magnitude
     let squared = try whole.squaredNorm()
     norm = scale * squared.squareRoot()
+    let (a, b) = precisions
+    let made = chosen.map {
+      LowRankProduct(rank: $0.rank, a: $0.a.rounded(to: a), b: $0.b.rounded(to: b))
+    }
     factors = made
     let count = product.a.count + product.b.count
     guard let made else {
@@ -51,6 +63,14 @@ public struct PrunedModule: Sendable {
     residual = scale * min(squared, try whole.squaredDistance(to: made)).squareRoot()
     let left = made.a.count { $0 != 0 } + made.b.count { $0 != 0 }
     parameters = (count, rank < module.rank ? made.a.count + made.b.count : left)
+  }
+
+  private static func precision(_ type: TensorType?) -> MergedExpert.Precision {
+    switch type?.dtype {
+    case .f16 where type?.geometry == nil: .f16
+    case .bf16 where type?.geometry == nil: .bf16
+    default: .f32
+    }
   }
 
   /// The smallest product that holds that share of Σσ²; nil if that is all of the rank.
@@ -73,5 +93,24 @@ public struct PrunedModule: Sendable {
     guard kept < values.count else { return values }
     let least = FloatRows(values, columns: columns).magnitudes(at: [values.count - kept])[0]
     return values.map { $0.magnitude >= least ? $0 : 0 }
+  }
+}
+
+extension [Float] {
+  /// What is left of values that are stored so.
+  fileprivate func rounded(to precision: MergedExpert.Precision) -> [Float] {
+    guard precision != .f32 else { return self }
+    return unsafe [Float](unsafeUninitializedCapacity: count) { out, written in
+      unsafe withUnsafeTemporaryAllocation(of: UInt16.self, capacity: Swift.max(count, 1)) { halves in
+        guard let out = out.baseAddress, let halves = halves.baseAddress else { return }
+        if precision == .f16 {
+          unsafe lmoe_to_f16(self, count, halves)
+        } else {
+          unsafe lmoe_to_bf16(self, count, halves)
+        }
+        unsafe lmoe_to_f32(halves, count, Int32(precision == .f16 ? LMOE_F16 : LMOE_BF16), out)
+      }
+      written = count
+    }
   }
 }

@@ -16,9 +16,11 @@ struct PrunedRevision {
       throw ExpertError(
         .invalidExpert, path: expert.path, found: "its card has no table of modules")
     }
-    let entries = try pruned.modules.flatMap { try $0.entries { expert.manifest.tensor($0)?.type } }
+    let entries = try pruned.modules.flatMap { try $0.entries() }
     self.entries = entries
-    replaced = Set(entries.map { ByteKey($0.name) })
+    let replaced = Set(
+      pruned.modules.filter { $0.factors != nil }.flatMap { [ByteKey($0.source.a), ByteKey($0.source.b)] })
+    self.replaced = replaced
     let modules = Dictionary(
       pruned.modules.map { (ByteKey($0.name), $0) }, uniquingKeysWith: { first, _ in first })
     let new = Self.groups(groups, modules)
@@ -28,11 +30,12 @@ struct PrunedRevision {
     let share = DeltaNorms.share(norm, of: new.flatMap(\.targets), in: base)
     object["norm"] = norm.map(Cards.rounded) ?? .null
     object["share"] = share.map(Cards.rounded) ?? .null
-    let types = Dictionary(
-      entries.map { (ByteKey($0.name), $0.type) }, uniquingKeysWith: { first, _ in first })
-    let all = expert.manifest.tensors.map { types[ByteKey($0.name)] ?? $0.type }
+    let all =
+      expert.manifest.tensors.filter { !replaced.contains(ByteKey($0.name)) }.map(\.type)
+      + entries.map(\.type)
     object["parameters"] = .integer(all.reduce(0) { $0 + $1.elementCount })
     object["dtypes"] = all.dtypeCounts
+    if !all.contains(where: { $0.geometry != nil }) { object["quantized"] = nil }
     object["files"] = .array(
       (expert.card["files"]?.array ?? []).filter {
         !($0["name"]?.string ?? "").hasSameBytes(as: PEFTAdapter.weights)
@@ -99,6 +102,9 @@ extension PrunedExpert {
     }
     if input.modules.values.contains(where: { $0.bias != nil }) {
       notes.append("the biases of B stay as they are")
+    }
+    if modules.contains(where: { $0.factors != nil && $0.source.isTransposedB }) {
+      notes.append("its quantized factors are F32 now; \"quantize\" makes them small again")
     }
     if case .entries = rule {
       notes.append(

@@ -76,9 +76,13 @@ public struct WeightPruning: Sendable {
     let results = Guarded([PrunedModule?](repeating: nil, count: modules.count))
     try OrderedJobs<any Error>.run(count: modules.count, on: pool) { [self] (turn) throws(any Error) in
       let module = modules[turn.index]
+      let b = values[2 * turn.index + 1]
       let product = LowRankProduct(
-        rank: module.rank, a: values[2 * turn.index], b: values[2 * turn.index + 1])
-      let made = try PrunedModule(module, product, by: rule)
+        rank: module.rank, a: values[2 * turn.index],
+        b: module.isTransposedB ? b.transposed(columns: module.rows) : b)
+      let made = try PrunedModule(
+        module, product, by: rule, types: (input.tensors.type(of: module.a), input.tensors.type(of: module.b))
+      )
       guard made.norm.isFinite, made.residual.isFinite else {
         throw ExpertError(.nonFinite, path: input.path, name: made.name, found: "the product of its factors")
       }
