@@ -156,7 +156,7 @@ import Testing
       ("too many keys", file(keys: 1 << 40), "too many keys"),
       ("a long key", file(keys: 1, little(UInt64.max)), "a key is too long"),
       ("an empty key", file(keys: 1, text("") + little(UInt32(0)) + [1]), "an empty key"),
-      ("a key twice", file(keys: 2, twice), "\"k\", offset 46: not a valid GGUF file (the key stands twice)"),
+      ("a key twice", file(keys: 2, twice), "\"k\", offset 47: not a valid GGUF file (the key stands twice)"),
       ("a long text", file(keys: 1, text("k") + string + little(UInt64(1) << 63)), "a text is too long"),
       ("no UTF-8", file(keys: 1, text("k") + string + little(UInt64(1)) + [0xFF]), "a text is not UTF-8"),
       ("an unknown type", file(keys: 1, text("k") + little(UInt32(13))), "unknown type of a value"),
@@ -189,7 +189,10 @@ import Testing
         "half a block", file(tensors: 1, tensor("t", [31, 2], code: 8) + pad),
         "a shape that the type Q8_0 can have"
       ),
-      ("an unknown element type", file(tensors: 1, tensor("t", [1], code: 4) + pad), "a type of ggml's: 4"),
+      (
+        "an unknown element type", file(tensors: 1, tensor("t", [1], code: 4) + pad),
+        "a type of ggml's: found 4"
+      ),
       ("an offset elsewhere", file(tensors: 1, tensor("t", [1], offset: 32) + pad), "one after the other"),
       ("bytes behind", file(tensors: 1, tensor("t", [1]) + pad), "bytes after the last tensor"),
       (

@@ -77,7 +77,7 @@ import Testing
     "wrong-shape":
       #"@/adapter_model.safetensors: the adapter's tensors for "model.layers.0.self_attn.q_proj" are for a weight of [64, 40], and the base has [64, 32]; it was trained on another base"#,
     "xlora":
-      #"@/adapter_config.json: "peft_type" is "XLORA", which this tool cannot represent; only LORA adapters can be imported"#,
+      "@/0 has no adapter_config.json; point at the directory that save_pretrained wrote",
     "zero-rank":
       #"@/adapter_model.safetensors: the tensor "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight" has the shape [0, 32]: nothing is in it, and needs a rank of at least one"#,
   ]

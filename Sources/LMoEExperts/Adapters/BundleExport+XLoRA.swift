@@ -17,8 +17,8 @@ extension BundleExport {
 
   /// Writes experts and a constant gate to the new directory `path` as an X-LoRA model.
   ///
-  /// X-LoRA's classifier looks at the final hidden state of a first pass; of the gates there are only constant
-  /// ones are the same: its weights are zero, and its biases are the logarithms of the gate's.
+  /// X-LoRA's classifier looks at the final hidden state of a first pass, and no gate here does; so only a
+  /// constant gate can be written: the classifier's weights are zero, and its biases the gate's logarithms.
   ///
   /// - Parameters:
   ///   - experts: Names of the experts; all if empty.

@@ -99,8 +99,12 @@ struct GGUFConfiguration {
     let factor = try reader.number("rope.scaling.factor") ?? scale ?? 1
     let original = try reader.integer("rope.scaling.original_context_length") ?? positions
     let attention = try reader.number("rope.scaling.attn_factor") ?? 1
+    guard ["none", "linear", "yarn"].contains(kind) else {
+      throw ExpertError(
+        .unsupportedModel, path: file.path, name: "rope.scaling.type", found: "\"\(kind.shortened)\"")
+    }
     if let divisors = tensor(Self.divisors), let llama3 = try self.llama3(divisors, theta: theta, original) {
-      guard kind == "none" || factor == 1 else {
+      guard kind != "yarn", factor == 1 else {
         throw reader.invalid("rope.scaling.type", "\"\(kind.shortened)\" beside \(Self.divisors)")
       }
       return .object(object + llama3)
@@ -113,15 +117,12 @@ struct GGUFConfiguration {
         break
       }
       object += [("rope_type", "linear"), ("factor", .double(factor))]
-    case "yarn":
+    default:
       object += [
         ("rope_type", "yarn"), ("factor", .double(factor)),
         ("original_max_position_embeddings", .integer(original)), ("beta_fast", 32), ("beta_slow", 1),
         ("attention_factor", .double(attention * RotaryConfiguration.usualYarnAttention(factor))),
       ]
-    default:
-      throw ExpertError(
-        .unsupportedModel, path: file.path, name: "rope.scaling.type", found: "\"\(kind.shortened)\"")
     }
     return .object(object)
   }
