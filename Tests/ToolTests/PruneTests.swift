@@ -75,6 +75,23 @@ import class LMoEFormat.Bundle
     #expect(try tool.run("add", "z.lmoe", "small=sql").status == 0)
   }
 
+  @Test func `quantized factors become floats`() throws {
+    let tool = try fixture()
+    #expect(try tool.run("quantize", "b.lmoe", "--experts", "q8_0").status == 0)
+    let pruned = try tool.run(["prune", "b.lmoe", "--ranks", "--rank", "2", "--expert", "sql"])
+    #expect(pruned.status == 0 && pruned.err.contains("F32"))
+    let bundle = try Bundle(path: tool.path("b.lmoe"))
+    func names(_ expert: String) throws -> [String] {
+      try bundle.manifest(of: bundle.bank("expert/" + expert)).tensors.map(\.name)
+    }
+    #expect(try names("sql").allSatisfy { !$0.hasSuffix("lora_B.transposed") })
+    #expect(try names("json").contains { $0.hasSuffix("lora_B.transposed") })
+    try tool.succeed("verify", "b.lmoe")
+    let alike = try tool.run(
+      ["prune", "b.lmoe", "--experts", "2", "--by", "usage", "-o", "u.lmoe"] + Self.sql)
+    #expect(alike.status == 0 && alike.err.contains("usage says nothing"))
+  }
+
   @Test func `weights from a few texts`() throws {
     let tool = try fixture()
     let data = ["--data", "\(Self.embedded)/text/sql.train.jsonl", "--limit", "3", "--context", "128"]

@@ -9,7 +9,7 @@ public struct PrunedModule: Sendable {
   public let oldRank: Int
   /// The rank it has.
   public let rank: Int
-  /// ‖s·B·A‖_F before. Magnitudes (DoRA) are left out of it.
+  /// ‖s·B·A‖_F before, without magnitudes (DoRA).
   public let norm: Double
   /// ‖s·B·A‖_F now.
   public let newNorm: Double

@@ -51,8 +51,9 @@ extension MixingFit {
     return self.result(before: before, after: try loss(), steps: steps)
   }
 
-  /// Tries weights in −1.5 … 1.5, from 0 on: those stay for which loss + 0.05 · mean |w| is least. Only ever runs the
-  /// model forward.
+  /// Tries weights in −1.5 … 1.5, from 0 on, and only ever runs the model forward.
+  ///
+  /// Those stay for which loss + 0.05 · mean |w| is least.
   ///
   /// - Parameters:
   ///   - evaluations: How often texts are run.

@@ -43,8 +43,9 @@ public final class MixingFit {
     public let places: [String]
     /// Weights by place and expert; nil for an expert that changes nothing there.
     public let weights: [[Double?]]
-    /// What a token of the texts cost with the weights that it began with, and with these, in nats.
+    /// What a token of the texts cost with equal weights, in nats.
     public let before: Double
+    /// What it costs with these.
     public let after: Double
     /// Steps that were taken, or weights that were tried.
     public let steps: Int

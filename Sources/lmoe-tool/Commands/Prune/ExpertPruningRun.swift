@@ -176,6 +176,14 @@ struct ExpertPruningRun {
     if statistics?.nullUse != nil {
       note(command.file, ["the bare base is a choice of the gate; it counts as no expert, and stays one"])
     }
+    let uses = statistics?.experts.filter { $0.takesPart && !$0.isAlwaysOn }.map(\.use) ?? []
+    if criterion == .usage, uses.count > 1, let least = uses.min(), let most = uses.max(),
+      most - least <= 1e-6 * most
+    {
+      note(
+        command.file,
+        ["the gate uses all experts alike, so that usage says nothing of them; go by --by loss or saliency"])
+    }
     let unaware = statistics?.experts.filter { !$0.takesPart }.map(\.name) ?? []
     if !unaware.isEmpty {
       note(
