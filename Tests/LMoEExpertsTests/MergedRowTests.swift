@@ -11,7 +11,7 @@ import class LMoEFormat.Bundle
 @Suite struct MergedRowTests {
   /// A bundle with a linear gate, of random rows or of equal ones.
   private func bundle(_ scratch: Scratch, equal: Bool, temperature: Double) throws -> Bundle {
-    let made = try scratch.bundle(experts: ["math", "code", "verse"])
+    let made = try scratch.bundle(experts: ["math", "code", "verse"].map { Fixture.path("adapters/" + $0) })
     let writer = try BundleWriter(appendingTo: made.path)
     var random = RandomSource(seed: 4)
     let row = (0..<65).map { _ in Float(random.normal()) }

@@ -93,7 +93,7 @@ import Testing
     "remove a.lmoe",
     "restore a.lmoe", "restore a.lmoe --generation x", "export a.lmoe --to peft -o e",
     "export a.lmoe --to hf --expert math -o e",
-    "export a.lmoe --to gguf -o e", "compact a.lmoe --recover", "compact a.lmoe --keep-history --codec raw",
+    "export a.lmoe --to onnx -o e", "compact a.lmoe --recover", "compact a.lmoe --keep-history --codec raw",
     "import --base x -o y --codec zip", "inspect a.lmoe --nope", "diff a.lmoe", "rename a.lmoe math",
   ])
   func `usage`(arguments: String) throws {

@@ -115,14 +115,14 @@ import Testing
 
   @Test func `a gate gives the merged expert its members' share`() throws {
     try makeBundle(["classic", "rslora", "patterns"])
-    try tool.succeed(
+    let made = try tool.run(
       "gate", "init", "b.lmoe", "--kind", "constant", "--weights", "classic=0.5,rslora=-0.125,patterns=1",
-      "--name",
-      "g")
-    let output = try tool.succeed(
-      "merge", "b.lmoe", "--expert", "classic=0.75", "--expert", "rslora=0.25", "--as", "both", "--gate",
-      "mass",
+      "--name", "g")
+    try #require(made.status == 0, "\(made.err)")
+    let output = try tool.run(
+      "merge", "b.lmoe", "--expert", "classic=0.75", "--expert", "rslora=0.25", "--as", "both", "--gate", "mass",
       "--replace")
+    try #require(output.status == 0, "\(output.err)")
     #expect(output.out.contains("gate/g has a weight for expert/both, for its members' share"))
     #expect(output.out.contains("removed expert/classic, expert/rslora"))
     let shown = try tool.run("gate", "show", "b.lmoe", "g", "--json").out

@@ -27,6 +27,9 @@ struct Diff: ParsableCommand {
 
   func run() throws {
     let system = PosixFileSystem()
+    for path in [first, second] where system.kind(path) == nil && !path.utf8.contains(UInt8(ascii: "#")) {
+      throw FileError(.open, path: path, code: 2)
+    }
     guard system.kind(first) == .file, system.kind(second) == .file else { return try compareExperts() }
     if base != nil { throw ValidationError("--base goes with experts.") }
     let difference = try BundleDifference(try Bundle(path: first), try Bundle(path: second))
