@@ -75,7 +75,7 @@ import Testing
   static let refused: [(family: String, key: String, value: JSON?, sentence: String)] = [
     (
       "llama", "quantization_config", ["quant_method": "gptq", "bits": 4],
-      "c: the checkpoint is quantized (gptq); import the original one, which \"quantize\" can make smaller"
+      "c: the checkpoint is quantized (gptq with groups of other than 32, 64 or 128); import the original one, which \"quantize\" can make smaller"
     ),
     (
       "llama", "model_type", "gpt2",
