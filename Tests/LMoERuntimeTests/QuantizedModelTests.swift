@@ -11,7 +11,7 @@ import class LMoEFormat.Bundle
 /// Models whose weights are blocks, against the same models with what the blocks stand for.
 @Suite struct QuantizedModelTests {
   /// How far logits are off where x has fifteen bits: the largest error by the largest logit.
-  static let tolerance = 5e-4
+  static let tolerance = 2e-3
   static let types: [QuantizedType] = [.q8_0, .q4_0, .i8, .i4Group32, .nf4]
   static let names = ["arithmetic", "verse"]
 
@@ -29,7 +29,8 @@ import class LMoEFormat.Bundle
   }
 
   private func embedded(_ fixture: RuntimeFixture) throws -> Bundle {
-    try fixture.bundle(base: "embedded/base", experts: Self.names.map { ($0, "embedded/" + $0) })
+    try fixture.bundle(
+      base: "embedded/base", experts: Self.names.map { ($0, "embedded/" + $0) }, codec: .raw)
   }
 
   private func tokens(_ name: String) throws -> [Int] {
@@ -57,7 +58,9 @@ import class LMoEFormat.Bundle
     let bundle = try fixture.quantized(embedded(fixture), base: type, experts: .q8_0)
     let tokens = Array(try tokens("arithmetic").prefix(40))
     let whole = try model(bundle, .uniform).logits(tokens)
-    for steps in [[Int](repeating: 1, count: tokens.count), [30, 1, 1, 8], [3, tokens.count - 3]] {
+    for steps in [
+      [Int](repeating: 1, count: tokens.count), [tokens.count - 10, 1, 1, 8], [3, tokens.count - 3],
+    ] {
       let stepped = try model(bundle, .uniform).logits(tokens, steps: steps)
       #expect(deviation(stepped, whole) <= Self.tolerance, "\(steps)")
     }
