@@ -120,7 +120,8 @@ import Testing
       "--name", "g")
     try #require(made.status == 0, "\(made.err)")
     let output = try tool.run(
-      "merge", "b.lmoe", "--expert", "classic=0.75", "--expert", "rslora=0.25", "--as", "both", "--gate", "mass",
+      "merge", "b.lmoe", "--expert", "classic=0.75", "--expert", "rslora=0.25", "--as", "both", "--gate",
+      "mass",
       "--replace")
     try #require(output.status == 0, "\(output.err)")
     #expect(output.out.contains("gate/g has a weight for expert/both, for its members' share"))
