@@ -37,16 +37,21 @@ extension Merge {
 
   private func run(_ modules: [Module], on pool: WorkerPool) throws -> [MergedModule] {
     let loaded = try load(modules, on: pool)
-    let results = Guarded([MergedModule?](repeating: nil, count: modules.count))
-    try OrderedJobs<any Error>.run(count: loaded.count, on: pool) { [self] (turn) throws(any Error) in
-      let merged = try MergedModule(
-        loaded[turn.index], all: weights, by: method, rank: rank, keys: keys(of: loaded[turn.index]))
-      guard merged.norm.isFinite, merged.residual.isFinite else {
-        throw ExpertError(.nonFinite, path: inputs[0].path, name: merged.name, found: "the merged delta")
-      }
-      results.withValue { $0[turn.index] = merged }
+    let results = Guarded([Result<MergedModule, any Error>?](repeating: nil, count: modules.count))
+    // Nothing has to happen in order: a worker with a small module does not wait for one with a large one.
+    pool.run(items: loaded.count) { [self] item, _ in
+      let result = Result { try merge(loaded[item]) }
+      results.withValue { $0[item] = result }
     }
-    return results.withValue { $0.compactMap(\.self) }
+    return try results.withValue { $0 }.compactMap { try $0?.get() }
+  }
+
+  private func merge(_ module: LoadedModule) throws -> MergedModule {
+    let merged = try MergedModule(module, all: weights, by: method, rank: rank, keys: keys(of: module))
+    guard merged.norm.isFinite, merged.residual.isFinite else {
+      throw ExpertError(.nonFinite, path: inputs[0].path, name: merged.name, found: "the merged delta")
+    }
+    return merged
   }
 
   /// Reads the factors of modules.
