@@ -7,9 +7,16 @@ protocol MatrixRows: AnyObject {
   var columns: Int { get }
   /// Some of the rows, valid until the next call.
   @unsafe func values(of range: Range<Int>) -> UnsafeMutablePointer<Float>
+  /// Writes some of the rows.
+  @unsafe func write(_ range: Range<Int>, to out: UnsafeMutablePointer<Float>)
 }
 
 extension MatrixRows {
+  /// Copies them.
+  @unsafe func write(_ range: Range<Int>, to out: UnsafeMutablePointer<Float>) {
+    unsafe out.update(from: values(of: range), count: range.count * columns)
+  }
+
   /// Rows that fit a cache: about a megabyte of them.
   var height: Int { max(1, min(rows, 262_144 / max(1, columns))) }
 
@@ -42,8 +49,10 @@ final class ResidentRows: MatrixRows {
   init(_ other: any MatrixRows) {
     (rows, columns) = (other.rows, other.columns)
     buffer = FloatBuffer(rows * columns)
-    unsafe other.forEachTile { range, values in
-      unsafe self.values(of: range).update(from: values, count: range.count * other.columns)
+    let height = other.height
+    for start in stride(from: 0, to: rows, by: height) {
+      let range = start..<min(start + height, rows)
+      unsafe other.write(range, to: values(of: range))
     }
   }
 

@@ -93,7 +93,7 @@ struct RandomizedSVD {
         right = Self.transposedTimes(matrix, q)
         let gained = right.squaredNorm - energy
         energy += gained
-        if gained < 1e-4 * energy { break }
+        if gained < 5e-4 * energy { break }
       }
       (u, values, vt) = try right.singularValues()
       self.q = q

@@ -20,6 +20,10 @@ final class TermRows: MatrixRows {
     unsafe deltas.compute(index, range, into: tile.floats)
     return unsafe tile.floats
   }
+
+  @unsafe func write(_ range: Range<Int>, to out: UnsafeMutablePointer<Float>) {
+    unsafe deltas.compute(index, range, into: out)
+  }
 }
 
 /// A weighted sum of the deltas, magnitudes included.

@@ -44,14 +44,18 @@ final class ElementwiseRows: MatrixRows {
   }
 
   @unsafe func values(of range: Range<Int>) -> UnsafeMutablePointer<Float> {
+    unsafe write(range, to: tile.floats)
+    return unsafe tile.floats
+  }
+
+  @unsafe func write(_ range: Range<Int>, to out: UnsafeMutablePointer<Float>) {
     var deltas: [UnsafePointer<Float>?] = unsafe []
     for (index, source) in sources.enumerated() {
       let values = unsafe source.values(of: range)
       if index < rules.count { unsafe rules[index].apply(to: values, range) }
       unsafe deltas.append(UnsafePointer(values))
     }
-    unsafe rule.combine(deltas, range.count * columns, into: tile.floats)
-    return unsafe tile.floats
+    unsafe rule.combine(deltas, range.count * columns, into: out)
   }
 }
 
