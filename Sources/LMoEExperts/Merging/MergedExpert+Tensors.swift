@@ -72,7 +72,9 @@ extension MergedExpert {
   private static func requireFinite(_ bytes: [UInt8], _ name: String) throws {
     let first = unsafe bytes.withUnsafeBytes { unsafe FloatValues(.f16)?.firstNonFinite($0) }
     if let first {
-      throw ExpertError(.nonFinite, path: "", name: name, found: "\(first)")
+      throw ExpertError(
+        .invalidMerge, path: "",
+        found: "element \(first) of \(name) is more than a float16 holds; store it as bf16 or f32")
     }
   }
 
