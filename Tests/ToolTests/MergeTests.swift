@@ -210,6 +210,18 @@ import Testing
     #expect(try tool.names() == [])
   }
 
+  @Test(arguments: [[], ["--into-base", "--base", MergeTests.base]])
+  func `values that are no numbers`(_ options: [String]) throws {
+    let bad = "\(Tool.fixtures)/variants/refused/inf"
+    let output = try tool.run(["merge", Self.variant("classic"), bad, "-o", "x"] + options)
+    #expect(output.status == 3)
+    #expect(
+      output.err
+        == "Error: \(bad)/adapter_model.safetensors: element 34 of the tensor \"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight\" is not a finite number; the training diverged: take an earlier checkpoint\n"
+    )
+    #expect(try tool.names() == [])
+  }
+
   @Test func `what is there is not written over`() throws {
     try FileManager.default.createDirectory(atPath: tool.path("x"), withIntermediateDirectories: false)
     let output = try tool.run("merge", Self.variant("classic"), "-o", "x")

@@ -11,6 +11,8 @@ extension BaseMerge {
     to path: String, on pool: WorkerPool = .shared, in system: any FileSystem = PosixFileSystem(),
     progress: @escaping @Sendable (UInt64) -> Void = { _ in }
   ) throws -> [String] {
+    // What is wrong with an expert is said as what it is, before the first byte is written.
+    try merge.requireNumbers(on: pool)
     let files = files()
     return try NewDirectory.making(path, in: system) { made, directory in
       var written: [String] = []

@@ -44,7 +44,7 @@ public struct BaseMerge: Sendable {
     for input in merge.inputs {
       if let rows = input.rowsReplaced.first {
         throw ExpertError(
-          .noStaticDelta, path: input.path, name: rows, expected: "the mixture",
+          .noStaticDelta, path: input.path, name: rows, expected: "the expert as it is (\"--expert\")",
           found: "it replaces rows of the embedding")
       }
       for item in input.replacements {

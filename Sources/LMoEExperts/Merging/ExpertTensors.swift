@@ -51,20 +51,14 @@ struct FileTensors: ExpertTensors {
     try OrderedJobs<FormatError>.run(count: names.count, on: pool) { [self] (turn) throws(FormatError) in
       guard let place = places[ByteKey(names[turn.index])] else { return }
       let tensor = file.tensors[place]
-      guard let reader = FloatValues(tensor.type.dtype) else {
+      guard FloatValues(tensor.type) != nil else {
         throw FormatError(
           .unsupportedDType, path: file.path, entry: tensor.name, found: tensor.type.dtype.name)
       }
-      let buffer = RawBuffer(count: tensor.type.rawBytes)
-      let bytes = unsafe buffer.prefix(tensor.type.rawBytes)
-      do throws(FormatError) { try unsafe file.source(of: tensor).read(into: bytes, at: 0) } catch {
-        throw error.at(path: file.path, entry: tensor.name)
-      }
-      let values = unsafe [Float](unsafeUninitializedCapacity: tensor.type.elementCount) { floats, count in
-        unsafe reader.convert(UnsafeRawBufferPointer(bytes), to: floats)
-        count = tensor.type.elementCount
-      }
-      results.withValue { $0[turn.index] = values }
+      do throws(FormatError) {
+        let values = try file.source(of: tensor).floats(tensor.type)
+        results.withValue { $0[turn.index] = values }
+      } catch { throw error.at(path: file.path, entry: tensor.name) }
     }
     let values = results.withValue { $0 }
     for (name, values) in zip(names, values) { try values.requireFinite(name, path: file.path) }

@@ -35,6 +35,20 @@ extension Merge {
     return MergedExpert(modules: merged, origin: origin)
   }
 
+  /// Reads everything the experts hold, and makes sure that all of it is numbers.
+  ///
+  /// - Throws: `ExpertError` with `non-finite`, `no-linear-algebra`; `FormatError`.
+  func requireNumbers(on pool: WorkerPool) throws {
+    if !method.isLinear || method.kind == .slerp || method.kind == .karcher { try LinearAlgebra.require() }
+    for input in inputs {
+      for module in input.modules.values.sorted(by: { ByteKey($0.name) < ByteKey($1.name) }) {
+        let names = [module.a, module.b] + [module.bias, module.magnitude].compactMap(\.self)
+        _ = try input.tensors.floats(names, on: pool)
+      }
+      for replacement in input.replacements { _ = try input.tensors.floats([replacement.with], on: pool) }
+    }
+  }
+
   private func run(_ modules: [Module], on pool: WorkerPool) throws -> [MergedModule] {
     let loaded = try load(modules, on: pool)
     let results = Guarded([Result<MergedModule, any Error>?](repeating: nil, count: modules.count))

@@ -163,13 +163,7 @@ final class MergedWeight: ByteSource, @unchecked Sendable {
         loaded, loaded.terms.map(\.weight), plan.weights, plan.method, plan.keys(of: loaded))
     }
     guard !replacements.isEmpty else { return result }
-    let raw = RawBuffer(count: entry.type.rawBytes)
-    let bytes = unsafe raw.prefix(entry.type.rawBytes)
-    try unsafe entry.source.read(into: bytes, at: 0)
-    let own = unsafe [Float](unsafeUninitializedCapacity: entry.type.elementCount) { floats, count in
-      unsafe reader?.convert(UnsafeRawBufferPointer(bytes), to: floats)
-      count = entry.type.elementCount
-    }
+    let own = try entry.source.floats(entry.type)
     var sums = result.map { $0.map(Double.init) } ?? [Double](repeating: 0, count: own.count)
     for (input, name) in replacements {
       let values = try plan.inputs[input].tensors.floats([name], on: pool)[0]
