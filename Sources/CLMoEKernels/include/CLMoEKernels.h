@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "CLMoEDecoding.h"
+
 // MARK: Checksums (checksum.c)
 
 typedef struct {

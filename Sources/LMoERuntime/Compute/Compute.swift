@@ -84,7 +84,7 @@ final class Compute: @unchecked Sendable {
   private let integers = IntegerRows()
   /// Scratch of the kernels, a part for each worker.
   private let scratch: OwnedRows
-  private let scratchRows: Rows
+  let scratchRows: Rows
 
   init(pool: WorkerPool, usesIntegers: Bool = false) {
     self.pool = pool

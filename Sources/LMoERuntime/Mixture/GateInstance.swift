@@ -41,82 +41,43 @@ struct GateInstance: Sendable {
   /// Columns: all experts, and the null expert after them if there is one.
   let width: Int
 
+  /// The same as the kernels know it.
+  let kernel: GateKernel
+
+  init(
+    name: String, score: Score, rows: Weight?, terms: Weight?, normaliser: Normaliser, temperature: Float,
+    routed: [Int], always: [Int], width: Int
+  ) {
+    (self.name, self.score, self.rows, self.terms) = (name, score, rows, terms)
+    (self.normaliser, self.temperature) = (normaliser, temperature)
+    (self.routed, self.always, self.width) = (routed, always, width)
+    kernel = GateKernel(
+      score, normaliser, temperature: temperature, rows: rows, terms: terms, routed: routed, always: always,
+      width: width)
+  }
+
   /// Weighs the experts for each row.
   ///
   /// - Parameters:
   ///   - input: What the gate looks at [T, inputs].
   ///   - weights: Where the weights go [T, width].
   func weigh(_ input: Rows, into weights: Rows, in pass: Pass) {
-    let scores = pass.workspace.gateScores.rows(input.count, max(1, routed.count))
+    // The second half is scratch of the kernel.
+    let products = pass.workspace.gateScores.rows(input.count, 2 * max(1, routed.count))
     if let rows, !routed.isEmpty {
-      pass.compute.compute(.linear(input, rows), into: scores, 0)
+      pass.compute.run([
+        Compute.Product(terms: [.linear(input, rows)], output: products.columns(0..<routed.count))
+      ])
     }
-    for row in 0..<input.count {
-      weigh(input[row..<row + 1], scores[row..<row + 1], into: weights[row..<row + 1])
+    pass.forEachRow(input.count, width: input.width) { rows in
+      kernel.weigh(products[rows], input[rows], into: weights[rows])
     }
     pass.recorder?.record(name, weights)
-  }
-
-  private func weigh(_ input: Rows, _ products: Rows, into weights: Rows) {
-    weights.clear()
-    for column in always { weights[0, column] = 1 }
-    guard !routed.isEmpty else { return }
-    var scores = products.array(0)
-    switch score {
-    case .constant: scores = terms?.floats ?? []
-    case .linear:
-      for (index, bias) in (terms?.floats ?? []).enumerated() { scores[index] += bias }
-    case .dot: break
-    case .absoluteDot: for index in scores.indices { scores[index] = abs(scores[index]) }
-    case .cosine:
-      var isFinite: Int32 = 1
-      let length = unsafe lmoe_sum_squares(input.base, input.width, Weight.Kind.f32.code, &isFinite)
-        .squareRoot()
-      let inverse = length > 0 ? Float(1 / length) : 0
-      for (index, inverseNorm) in (terms?.floats ?? []).enumerated() {
-        scores[index] *= inverseNorm * inverse
-      }
-    }
-    for index in scores.indices { scores[index] /= temperature }
-    for (column, weight) in zip(routed, Self.normalised(scores, normaliser)) { weights[0, column] += weight }
   }
 
   /// 1/‖p‖; 0 for a row of zeros.
   static func inverseNorm(_ row: [Float]) -> Float {
     let square = row.reduce(0) { $0 + Double($1) * Double($1) }
     return square > 0 ? Float(1 / square.squareRoot()) : 0
-  }
-
-  /// Turns scores into weights.
-  static func normalised(_ scores: [Float], _ normaliser: Normaliser) -> [Float] {
-    switch normaliser {
-    case .none: return scores
-    case .softmax: return softmax(scores)
-    case .topKRenormalised(let k):
-      let chosen = largest(k, of: scores)
-      let weights = softmax(chosen.map { scores[$0] })
-      var result = [Float](repeating: 0, count: scores.count)
-      for (index, weight) in zip(chosen, weights) { result[index] = weight }
-      return result
-    case .topKRaw(let k):
-      let weights = softmax(scores)
-      var result = [Float](repeating: 0, count: scores.count)
-      for index in largest(k, of: scores) { result[index] = weights[index] }
-      return result
-    }
-  }
-
-  private static func softmax(_ scores: [Float]) -> [Float] {
-    var result = scores
-    unsafe result.withUnsafeMutableBufferPointer { buffer in
-      if let base = buffer.baseAddress { _ = unsafe lmoe_softmax(base, buffer.count) }
-    }
-    return result
-  }
-
-  /// The indices of the `k` largest; of equal ones, the first.
-  private static func largest(_ k: Int, of scores: [Float]) -> [Int] {
-    let order = scores.indices.sorted { scores[$0] > scores[$1] || (scores[$0] == scores[$1] && $0 < $1) }
-    return Array(order.prefix(k))
   }
 }

@@ -31,7 +31,15 @@ public final class KVCache {
     values = (0..<layers).map { _ in RawBuffer(count: bytes) }
   }
 
-  private var kind: Weight.Kind { precision == .f32 ? .f32 : .f16 }
+  /// The type of keys and values.
+  var kind: Weight.Kind { precision == .f32 ? .f32 : .f16 }
+
+  /// The number of layers.
+  var layerCount: Int { keys.count }
+
+  /// Where a layer's keys begin, and its values.
+  @unsafe func base(ofKeys layer: Int) -> UnsafeMutableRawPointer? { unsafe keys[layer].bytes.baseAddress }
+  @unsafe func base(ofValues layer: Int) -> UnsafeMutableRawPointer? { unsafe values[layer].bytes.baseAddress }
 
   /// Makes room for `total` tokens.
   func reserve(_ total: Int) {

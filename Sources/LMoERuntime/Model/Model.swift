@@ -182,6 +182,7 @@ public final class Model {
       gate.weigh(x, into: weights, in: pass)
       pass.weights = weights
     }
+    if step.count == 1, x.count == 1, try decode(x, step[0], pass, body) { return }
     for block in blocks { block.forward(x, in: pass) }
     var first = 0
     for piece in step {
@@ -194,6 +195,26 @@ public final class Model {
       }
       first = end
     }
+  }
+
+  /// What decodes single tokens; made when it is first needed.
+  private lazy var decoder = Decoder(self)
+  /// Whether single tokens are decoded by themselves, and not as a pass of one row.
+  var usesDecoder = true
+
+  /// Computes the one token of a step by itself; false if only the general path can do it.
+  private func decode(_ x: Rows, _ piece: Piece, _ pass: Pass, _ body: (Output) throws -> Void) throws -> Bool {
+    guard usesDecoder, pass.recorder == nil, pass.means == nil, let decoder,
+      decoder.run(
+        x, angles: pass.angles, weights: pass.weights, position: piece.cache.count, cache: piece.cache)
+    else { return false }
+    piece.cache.count += 1
+    try requireFinite(decoder.logits.rows, position: piece.cache.count - 1)
+    try body(
+      Output(
+        segment: piece.segment, position: piece.cache.count - 1, logits: Logits(decoder.logits.rows),
+        hidden: Logits(decoder.normed.rows)))
+    return true
   }
 
   private func makePass(_ step: [Piece], _ recorder: RoutingRecorder?, _ means: InputMeans?) -> Pass {

@@ -1,0 +1,297 @@
+// The order of stages, and how workers share a token: whoever is free takes a task, and nobody goes on before all
+// tasks of a stage are done. A worker that comes late, or loses its core, keeps the others waiting for one task at most.
+#include "decode.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#if defined(__unix__) || defined(__APPLE__)
+#include <sched.h>
+#endif
+
+// MARK: The model
+
+size_t lmoe_decode_linears(const lmoe_model *model, group_kind group, size_t layer,
+                           const lmoe_linear *linears[MOST_LINEARS]) {
+  const lmoe_layer *own = &model->layers[layer < model->layer_count ? layer : 0];
+  switch (group) {
+    case GROUP_ATTENTION:
+      linears[0] = &own->query;
+      linears[1] = &own->key;
+      linears[2] = &own->value;
+      return 3;
+    case GROUP_FEED_FORWARD:
+      linears[0] = &own->gate;
+      linears[1] = &own->up;
+      return 2;
+    case GROUP_OUTPUT: linears[0] = &own->output; return 1;
+    case GROUP_DOWN: linears[0] = &own->down; return 1;
+    default: linears[0] = &model->head; return 1;
+  }
+}
+
+static int has_experts(const lmoe_layer *layer) {
+  return layer->query.slot_count || layer->key.slot_count || layer->value.slot_count || layer->output.slot_count ||
+         layer->gate.slot_count || layer->up.slot_count || layer->down.slot_count;
+}
+
+const lmoe_gate *lmoe_decode_gate(const lmoe_model *model, group_kind group, size_t layer, size_t linear) {
+  const lmoe_linear *linears[MOST_LINEARS];
+  if (linear >= lmoe_decode_linears(model, group, layer, linears)) return NULL;
+  if (linears[linear]->gate) return linears[linear]->slot_count ? linears[linear]->gate : NULL;
+  // The layer's looks at the first norm's output, once.
+  if (group != GROUP_ATTENTION || linear > 0) return NULL;
+  return has_experts(&model->layers[layer]) ? model->layers[layer].experts_gate : NULL;
+}
+
+int lmoe_decode_is_large(const lmoe_gate *gate) {
+  return gate && gate->rows.values && gate->rows.rows * gate->rows.columns > 16384;
+}
+
+size_t lmoe_decode_unit(const lmoe_model *model, group_kind group) {
+  // Whole heads, for who has computed them turns them; whole blocks elsewhere.
+  return group == GROUP_ATTENTION ? model->head_width : 32;
+}
+
+// MARK: Stages
+
+static size_t bytes_of(const lmoe_matrix *matrix) {
+  if (!matrix->values) return 0;
+  const size_t count = matrix->rows * matrix->columns;
+  if (matrix->kind < 0) return count * (matrix->kind == LMOE_F32 ? 4 : 2);
+  return matrix->block ? count / matrix->block * lmoe_block_bytes(matrix->kind, matrix->block) : 0;
+}
+
+/// As many tasks as keep all workers busy to the end, none so small that taking it costs much.
+static size_t tasks_for(size_t bytes, size_t units, size_t workers) {
+  enum { TASK = 48 << 10 };
+  size_t tasks = bytes / TASK / workers * workers;
+  if (tasks > 8 * workers) tasks = 8 * workers;
+  if (tasks < workers) tasks = workers;
+  if (tasks > units) tasks = units;
+  return tasks > 0 ? tasks : 1;
+}
+
+static void add_stage(lmoe_decoder *decoder, stage_kind kind, group_kind group, size_t layer, size_t tasks) {
+  stage *next = &decoder->stages[decoder->stage_count];
+  const uint64_t before = decoder->stage_count > 0 ? next[-1].done : 0;
+  *next = (stage){kind, group, layer, tasks, before + tasks};
+  decoder->stage_count++;
+  if (tasks > decoder->most_tasks) decoder->most_tasks = tasks;
+}
+
+static void add_group(lmoe_decoder *decoder, group_kind group, size_t layer) {
+  const lmoe_model *model = &decoder->model;
+  const lmoe_linear *linears[MOST_LINEARS];
+  const size_t count = lmoe_decode_linears(model, group, layer, linears), workers = decoder->worker_count;
+  size_t bytes = 0, outputs = 0, factors = 0, ranks = 0, gates = 0;
+  for (size_t i = 0; i < count; i++) {
+    const lmoe_gate *gate = lmoe_decode_gate(model, group, layer, i);
+    if (lmoe_decode_is_large(gate)) gates += bytes_of(&gate->rows);
+    bytes += bytes_of(&linears[i]->weight) + bytes_of(&linears[i]->up);
+    outputs += linears[i]->weight.rows;
+    factors += bytes_of(&linears[i]->down);
+    ranks += linears[i]->down.rows;
+  }
+  if (group == GROUP_FEED_FORWARD) outputs /= 2;
+  if (gates > 0) add_stage(decoder, STAGE_GATES, group, layer, workers);
+  if (ranks > 0) add_stage(decoder, STAGE_FACTORS, group, layer, tasks_for(factors, (ranks + 3) / 4, workers));
+  const size_t unit = lmoe_decode_unit(model, group);
+  add_stage(decoder, STAGE_LINEARS, group, layer, tasks_for(bytes, (outputs + unit - 1) / unit, workers));
+}
+
+static void add_stages(lmoe_decoder *decoder) {
+  for (size_t layer = 0; layer < decoder->model.layer_count; layer++) {
+    add_group(decoder, GROUP_ATTENTION, layer);
+    add_stage(decoder, STAGE_ATTENTION, GROUP_ATTENTION, layer, 4 * decoder->worker_count);
+    add_group(decoder, GROUP_OUTPUT, layer);
+    add_group(decoder, GROUP_FEED_FORWARD, layer);
+    add_group(decoder, GROUP_DOWN, layer);
+  }
+  add_group(decoder, GROUP_HEAD, decoder->model.layer_count);
+}
+
+// MARK: Memory
+
+/// Takes room from `*memory`, or with null there only counts it.
+static void *take(char **memory, size_t *total, size_t bytes) {
+  const size_t room = (bytes + 63) / 64 * 64;
+  char *own = *memory ? *memory + *total : NULL;
+  *total += room;
+  return own;
+}
+
+/// The largest of what is needed.
+typedef struct {
+  size_t inputs, outputs, ranks, slots, width;
+} needs;
+
+static void add_needs(needs *needs, const lmoe_model *model, group_kind group, size_t layer) {
+  const lmoe_linear *linears[MOST_LINEARS];
+  const size_t count = lmoe_decode_linears(model, group, layer, linears);
+  size_t slots = 0;
+  for (size_t i = 0; i < count; i++) {
+    const lmoe_matrix *weight = &linears[i]->weight;
+    if (weight->columns > needs->inputs) needs->inputs = weight->columns;
+    if (group != GROUP_HEAD && weight->rows > needs->outputs) needs->outputs = weight->rows;
+    if (linears[i]->down.rows > needs->ranks) needs->ranks = linears[i]->down.rows;
+    slots += linears[i]->slot_count;
+  }
+  if (slots > needs->slots) needs->slots = slots;
+}
+
+static size_t lay_out(lmoe_decoder *d, char *memory, const needs *needs, size_t stages) {
+  const lmoe_model *model = &d->model;
+  size_t total = 0;
+  char **at = &memory;
+#define FLOATS(count) take(at, &total, (count) * sizeof(float))
+  d->stages = take(at, &total, stages * sizeof *d->stages);
+  d->workers = take(at, &total, d->worker_count * sizeof *d->workers);
+  d->claims = take(at, &total, 8 * d->worker_count * sizeof *d->claims);
+  d->q = FLOATS(model->heads * model->head_width);
+  d->k = FLOATS(model->key_heads * model->head_width);
+  d->v = FLOATS(model->key_heads * model->head_width);
+  d->mixed = FLOATS(model->heads * model->head_width);
+  d->gated = FLOATS(model->inner);
+  d->upward = FLOATS(model->inner);
+  d->layer_weights = FLOATS(model->gate_width);
+  for (int i = 0; i < MOST_LINEARS; i++) {
+    d->scores[i] = FLOATS(needs->width);
+    d->u[i] = FLOATS(needs->ranks);
+  }
+  for (size_t w = 0; w < d->worker_count; w++) {
+    worker own = {0};
+    own.normed = FLOATS(needs->inputs);
+    own.integers = take(at, &total, lmoe_integer_row_bytes(needs->inputs));
+    own.own_weights = FLOATS(MOST_LINEARS * model->gate_width);
+    own.scores = FLOATS(2 * needs->width);
+    own.members = take(at, &total, needs->width * sizeof *own.members);
+    own.u = FLOATS(MOST_LINEARS * needs->ranks);
+    own.runs = take(at, &total, (needs->slots + 1) * sizeof *own.runs);
+    own.apart = FLOATS(needs->outputs > ATTENTION_PART * model->heads ? needs->outputs : ATTENTION_PART * model->heads);
+    if (memory) d->workers[w] = own;
+  }
+#undef FLOATS
+  return total;
+}
+
+lmoe_decoder *lmoe_decoder_create(const lmoe_model *model, size_t workers) {
+  lmoe_decoder *decoder = calloc(1, sizeof *decoder);
+  if (!decoder) return NULL;
+  decoder->model = *model;
+  decoder->worker_count = workers > 0 ? workers : 1;
+  needs needs = {.width = model->gate_width};
+  for (size_t layer = 0; layer < model->layer_count; layer++)
+    for (group_kind group = GROUP_ATTENTION; group <= GROUP_DOWN; group++) add_needs(&needs, model, group, layer);
+  add_needs(&needs, model, GROUP_HEAD, model->layer_count);
+  if (model->head.slot_count > 0 && model->head.weight.rows > needs.outputs) needs.outputs = model->head.weight.rows;
+  const size_t stages = 13 * model->layer_count + 3, bytes = lay_out(decoder, NULL, &needs, stages);
+  decoder->memory = aligned_alloc(64, bytes);
+  if (!decoder->memory) {
+    free(decoder);
+    return NULL;
+  }
+  memset(decoder->memory, 0, bytes);
+  decoder->ranks = needs.ranks;
+  lay_out(decoder, decoder->memory, &needs, stages);
+  add_stages(decoder);
+  return decoder;
+}
+
+void lmoe_decoder_free(lmoe_decoder *decoder) {
+  if (!decoder) return;
+  free(decoder->partial);
+  free(decoder->memory);
+  free(decoder);
+}
+
+lmoe_model *lmoe_decoder_model(lmoe_decoder *decoder) { return &decoder->model; }
+
+void lmoe_decoder_time(lmoe_decoder *decoder, uint64_t *times) { decoder->times = times; }
+
+// MARK: A token
+
+int lmoe_decoder_begin(lmoe_decoder *decoder) {
+  const lmoe_model *model = &decoder->model;
+  // Room for every part of the positions.
+  const size_t parts = model->position / ATTENTION_PART + 2;
+  const size_t needed = parts * model->heads * (model->head_width + 1);
+  if (needed > decoder->partial_room) {
+    float *larger = realloc(decoder->partial, 2 * needed * sizeof(float));
+    if (!larger) return 0;
+    decoder->partial = larger;
+    decoder->partial_room = 2 * needed;
+  }
+  decoder->partial_logs = decoder->partial + parts * model->heads * model->head_width;
+  decoder->token++;
+  decoder->first_serial += decoder->stage_count;
+  decoder->done_before = decoder->done_after;
+  decoder->done_after += decoder->stages[decoder->stage_count - 1].done;
+  return 1;
+}
+
+static uint64_t now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+static int time_of(const stage *stage) {
+  if (stage->kind == STAGE_GATES) return LMOE_TIME_GATES;
+  if (stage->kind == STAGE_FACTORS) return LMOE_TIME_DOWN;
+  if (stage->kind == STAGE_ATTENTION) return LMOE_TIME_ATTENTION;
+  switch (stage->group) {
+    case GROUP_HEAD: return LMOE_TIME_HEAD;
+    case GROUP_ATTENTION: case GROUP_OUTPUT: return LMOE_TIME_ATTENTION_WEIGHTS;
+    default: return LMOE_TIME_FEED_FORWARD;
+  }
+}
+
+/// Takes task `task` of the stage of that serial number, if nobody has.
+static int claim(lmoe_decoder *decoder, size_t task, uint64_t serial) {
+  _Atomic uint64_t *claimed = &decoder->claims[task].value;
+  uint64_t last = atomic_load_explicit(claimed, memory_order_relaxed);
+  return last < serial &&
+         atomic_compare_exchange_strong_explicit(claimed, &last, serial, memory_order_relaxed, memory_order_relaxed);
+}
+
+static void wait_for(const lmoe_decoder *decoder, uint64_t done) {
+  enum { PATIENCE = 4000 };
+  for (int turns = 0; atomic_load_explicit(&decoder->done.value, memory_order_acquire) < done; turns++) {
+    // A worker that lost its core needs this one.
+    if (turns < PATIENCE) lmoe_pause(); else sched_yield();
+  }
+}
+
+void lmoe_decoder_run(lmoe_decoder *decoder, size_t number, float *scratch) {
+  worker *self = &decoder->workers[number];
+  self->kernels = lmoe_kernels_now();
+  self->scratch = scratch;
+  uint64_t *times = number == 0 ? decoder->times : NULL;
+  uint64_t last = times ? now() : 0;
+  for (size_t index = 0; index < decoder->stage_count; index++) {
+    const stage *stage = &decoder->stages[index];
+    const uint64_t serial = decoder->first_serial + index + 1, done = decoder->done_before + stage->done;
+    const size_t tasks = stage->tasks;
+    size_t own = 0;
+    // Each begins where it did in the last token: that part of the weights may still be in its cache.
+    size_t task = number * tasks / decoder->worker_count;
+    for (size_t tried = 0; tried < tasks; tried++, task = task + 1 < tasks ? task + 1 : 0) {
+      if (!claim(decoder, task, serial)) continue;
+      lmoe_decode_task(decoder, stage, self, task);
+      own++;
+    }
+    if (own > 0) atomic_fetch_add_explicit(&decoder->done.value, own, memory_order_release);
+    if (times) {
+      const uint64_t end = now();
+      times[time_of(stage)] += end - last;
+      last = end;
+    }
+    wait_for(decoder, done);
+    if (times) {
+      const uint64_t end = now();
+      times[LMOE_TIME_WAITING] += end - last;
+      last = end;
+    }
+  }
+}
