@@ -287,6 +287,7 @@ void lmoe_decoder_run(lmoe_decoder *decoder, size_t number, float *scratch) {
       times[time_of(stage)] += end - last;
       last = end;
     }
+    if (index + 1 < decoder->stage_count) lmoe_decode_prefetch(decoder, stage + 1, number);
     wait_for(decoder, done);
     if (times) {
       const uint64_t end = now();

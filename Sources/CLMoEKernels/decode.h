@@ -92,6 +92,8 @@ int lmoe_decode_is_large(const lmoe_gate *gate);
 
 /// Prepares a worker for a stage, and does a task of it.
 void lmoe_decode_task(lmoe_decoder *decoder, const stage *stage, worker *self, size_t task);
+/// Asks for what worker `number` probably reads first in a stage.
+void lmoe_decode_prefetch(const lmoe_decoder *decoder, const stage *next, size_t number);
 /// Units of the output rows of a group that tasks consist of.
 size_t lmoe_decode_unit(const lmoe_model *model, group_kind group);
 #endif

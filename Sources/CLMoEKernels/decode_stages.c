@@ -47,6 +47,23 @@ static void multiply(const lmoe_decoder *d, const worker *self, const lmoe_matri
   self->kernels->gemm(1, &term, 1, first, end, y, 0, accumulates, self->scratch);
 }
 
+/// Asks for columns [first, end) of rows of B, which lie far apart, while there is something else to do: as much as
+/// leaves room in the nearest caches.
+static void prefetch_up(const lmoe_linear *linear, const run *own, size_t first, size_t end) {
+  enum { LINE = 64, ROOM = 48 << 10 };
+  const lmoe_matrix *up = &linear->up;
+  const size_t element = up->kind == LMOE_F32 ? 4 : 2;
+  const size_t block = up->kind < 0 ? 1 : up->block, bytes = up->kind < 0 ? element : lmoe_block_bytes(up->kind, block);
+  if (up->kind == LMOE_NF4 || block == 0) return;
+  const size_t stride = up->columns / block * bytes, from = first / block * bytes;
+  const size_t count = (end + block - 1) / block * bytes - from;
+  size_t rows = ROOM / (count + LINE);
+  if (rows > own->count) rows = own->count;
+  const char *at = (const char *)up->values + own->first * stride + from;
+  for (size_t row = 0; row < rows; row++, at += stride)
+    for (size_t offset = 0; offset < count + LINE; offset += LINE) __builtin_prefetch(at + offset, 0, 2);
+}
+
 // MARK: Preparation
 
 /// The parts of positions that a layer looks at, and the first position.
@@ -217,6 +234,8 @@ static void compute(const lmoe_decoder *d, const worker *self, const lmoe_linear
   int rescales = 0;
   for (size_t s = 0; s < linear->slot_count; s++) rescales |= linear->slots[s].rescaling != NULL;
   float *sum = rescales && accumulates ? self->apart : y;
+  for (size_t r = 0; r < self->run_count; r++)
+    if (self->runs[r].linear == place) prefetch_up(linear, &self->runs[r], first, end);
   multiply(d, self, &linear->weight, first, end, sum, accumulates && sum == y);
   if (rescales) rescale(linear, self->weights[place], first, end, sum);
   for (size_t r = 0; r < self->run_count; r++) {
@@ -361,6 +380,29 @@ static void attention_task(lmoe_decoder *d, const stage *stage, worker *self, si
   const size_t units = model->heads / heads * parts;
   for (size_t unit = part(task, stage->tasks, units); unit < part(task + 1, stage->tasks, units); unit++)
     attend(d, self, stage->layer, unit / parts * heads, heads, unit % parts, parts, start);
+}
+
+void lmoe_decode_prefetch(const lmoe_decoder *d, const stage *next, size_t number) {
+  enum { LINE = 64, AHEAD = 6 << 10 };
+  const lmoe_model *model = &d->model;
+  const lmoe_linear *linears[MOST_LINEARS];
+  if (next->kind != STAGE_LINEARS && next->kind != STAGE_FACTORS) return;
+  const size_t count = lmoe_decode_linears(model, next->group, next->layer, linears);
+  const size_t together = next->group == GROUP_FEED_FORWARD && next->kind == STAGE_LINEARS ? 1 : count;
+  size_t rows = 0;
+  for (size_t i = 0; i < together; i++)
+    rows += next->kind == STAGE_FACTORS ? linears[i]->down.rows : linears[i]->weight.rows;
+  size_t row = number * rows / d->worker_count;
+  for (size_t i = 0; i < together; i++) {
+    const lmoe_matrix *matrix = next->kind == STAGE_FACTORS ? &linears[i]->down : &linears[i]->weight;
+    if (row >= matrix->rows) {
+      row -= matrix->rows;
+      continue;
+    }
+    const lmoe_term term = term_of(matrix, row, NULL, 1);
+    for (size_t offset = 0; offset < AHEAD; offset += LINE) __builtin_prefetch((const char *)term.weight + offset, 0, 2);
+    return;
+  }
 }
 
 void lmoe_decode_task(lmoe_decoder *decoder, const stage *stage, worker *self, size_t task) {

@@ -14,22 +14,26 @@ typedef struct {
 INLINE void add_wide_q4_0(const int rows, const uint8_t *const *weight, const x_row *x, size_t k, vec sum[][COLUMNS]);
 #endif
 
-/// Elements that are taken at once here: a stretch, or several.
-INLINE int dots_elements(integer_form form) {
+/// Whether two stretches can be taken at once.
+INLINE int has_wide(integer_form form) {
 #if defined(HAS_WIDE_Q4_0)
-  if (form == FORM_Q4_0) return 2 * stretch_elements(form);
+  return form == FORM_Q4_0;
+#else
+  (void)form;
+  return 0;
 #endif
-  return stretch_elements(form);
 }
 
-/// Adds a stretch of four rows of the weight times `rows` rows of x from element k on.
-INLINE void add_stretch(const int rows, const integer_form form, columns weight,
-                                                              const x_row *x, size_t k, vec sum[][COLUMNS]) {
+/// Adds a stretch, or a `wide` one of two, of four rows of the weight times `rows` rows of x from element k on.
+INLINE void add_stretch(const int rows, const integer_form form, const int wide, columns weight, const x_row *x,
+                        size_t k, vec sum[][COLUMNS]) {
 #if defined(HAS_WIDE_Q4_0)
-  if (form == FORM_Q4_0) {
+  if (wide) {
     add_wide_q4_0(rows, weight.at, x, k, sum);
     return;
   }
+#else
+  (void)wide;
 #endif
   head heads[COLUMNS];
   EACH(c, COLUMNS) heads[c] = read_head(form, weight.at[c]);
@@ -67,7 +71,8 @@ INLINE void integer_dots(const int rows, const integer_form form, const x_row *x
                                                                const uint8_t *weight, size_t stride, size_t ahead,
                                                                size_t count, size_t depth, float *y, ptrdiff_t y_stride,
                                                                int accumulates) {
-  const size_t elements = (size_t)dots_elements(form);
+  const int wide = has_wide(form);
+  const size_t stretch = (size_t)stretch_elements(form), elements = wide ? 2 * stretch : stretch;
   const size_t width = elements / form_elements(form) * form_bytes(form);
   // Rows that are not there are read as the first, and their sums dropped.
   columns w;
@@ -82,8 +87,13 @@ INLINE void integer_dots(const int rows, const integer_form form, const x_row *x
     // Rows to come lie behind each other: they are asked for in that order.
     for (size_t line = 0; line < COLUMNS * width; line += 64) __builtin_prefetch(next + line, 0, 3);
     next += COLUMNS * width;
-    add_stretch(rows, form, w, x, k, sum);
+    add_stretch(rows, form, wide, w, x, k, sum);
     EACH(c, COLUMNS) w.at[c] += width;
+  }
+  if (wide && k + stretch <= depth) {
+    add_stretch(rows, form, 0, w, x, k, sum);
+    EACH(c, COLUMNS) w.at[c] += width / 2;
+    k += stretch;
   }
   if (k < depth) {
     // What is left of a stretch, filled up with zeros.
@@ -94,7 +104,7 @@ INLINE void integer_dots(const int rows, const integer_form form, const x_row *x
       memcpy(rest[c], w.at[c], left);
       w.at[c] = rest[c];
     }
-    add_stretch(rows, form, w, x, k, sum);
+    add_stretch(rows, form, wide, w, x, k, sum);
   }
   EACH(r, rows) {
     four all = sums(sum[r][0], sum[r][1], sum[r][2], sum[r][3]);
