@@ -30,6 +30,15 @@ size_t lmoe_decode_linears(const lmoe_model *model, group_kind group, size_t lay
   }
 }
 
+/// Whether all experts of a linear layer have a say for every token, as far as can be known before.
+static int is_dense(const lmoe_model *model, group_kind group, size_t layer, size_t linear) {
+  const lmoe_linear *linears[MOST_LINEARS];
+  lmoe_decode_linears(model, group, layer, linears);
+  const lmoe_gate *gate = linears[linear]->gate;
+  if (!gate && group != GROUP_HEAD) gate = model->layers[layer].experts_gate;
+  return !gate || gate->normaliser == LMOE_WEIGHTS_PLAIN || gate->normaliser == LMOE_WEIGHTS_SOFTMAX;
+}
+
 static int has_experts(const lmoe_layer *layer) {
   return layer->query.slot_count || layer->key.slot_count || layer->value.slot_count || layer->output.slot_count ||
          layer->gate.slot_count || layer->up.slot_count || layer->down.slot_count;
@@ -75,9 +84,22 @@ static size_t tasks_for(size_t bytes, size_t units, size_t workers) {
 static void add_stage(lmoe_decoder *decoder, stage_kind kind, group_kind group, size_t layer, size_t tasks) {
   stage *next = &decoder->stages[decoder->stage_count];
   const uint64_t before = decoder->stage_count > 0 ? next[-1].done : 0;
-  *next = (stage){kind, group, layer, tasks, before + tasks};
+  *next = (stage){.kind = kind, .group = group, .layer = layer, .tasks = tasks, .done = before + tasks};
   decoder->stage_count++;
   if (tasks > decoder->most_tasks) decoder->most_tasks = tasks;
+}
+
+/// Whether U of a group can be made while its input comes about, column by column: if nobody has to know all of the
+/// input before, as a gate that chooses has.
+static int is_early(const lmoe_decoder *decoder, group_kind group, size_t layer) {
+  const lmoe_model *model = &decoder->model;
+  const lmoe_linear *linears[MOST_LINEARS];
+  const size_t count = lmoe_decode_linears(model, group, layer, linears);
+  // The stage before must be one of linear layers, whose tasks have whole blocks of columns.
+  if (group == GROUP_OUTPUT || (group == GROUP_ATTENTION && layer == 0) || decoder->stage_count == 0) return 0;
+  for (size_t i = 0; i < count; i++)
+    if (linears[i]->slot_count > 0 && !lmoe_decode_panels(decoder, group, layer)[i].down) return 0;
+  return 1;
 }
 
 static void add_group(lmoe_decoder *decoder, group_kind group, size_t layer) {
@@ -95,9 +117,17 @@ static void add_group(lmoe_decoder *decoder, group_kind group, size_t layer) {
   }
   if (group == GROUP_FEED_FORWARD) outputs /= 2;
   if (gates > 0) add_stage(decoder, STAGE_GATES, group, layer, workers);
-  if (ranks > 0) add_stage(decoder, STAGE_FACTORS, group, layer, tasks_for(factors, (ranks + 3) / 4, workers));
+  size_t parts = 0;
+  if (ranks > 0 && gates == 0 && is_early(decoder, group, layer)) {
+    stage *before = &decoder->stages[decoder->stage_count - 1];
+    before->makes_u = 1;
+    parts = before->tasks;
+  } else if (ranks > 0) {
+    add_stage(decoder, STAGE_FACTORS, group, layer, tasks_for(factors, (ranks + 3) / 4, workers));
+  }
   const size_t unit = lmoe_decode_unit(model, group);
   add_stage(decoder, STAGE_LINEARS, group, layer, tasks_for(bytes, (outputs + unit - 1) / unit, workers));
+  decoder->stages[decoder->stage_count - 1].u_parts = parts;
 }
 
 static void add_stages(lmoe_decoder *decoder) {
@@ -147,6 +177,7 @@ static size_t lay_out(lmoe_decoder *d, char *memory, const needs *needs, size_t 
 #define FLOATS(count) take(at, &total, (count) * sizeof(float))
   d->stages = take(at, &total, stages * sizeof *d->stages);
   d->workers = take(at, &total, d->worker_count * sizeof *d->workers);
+  d->panels = take(at, &total, (LINEARS * model->layer_count + 1) * sizeof *d->panels);
   d->claims = take(at, &total, 8 * d->worker_count * sizeof *d->claims);
   d->q = FLOATS(model->heads * model->head_width);
   d->k = FLOATS(model->key_heads * model->head_width);
@@ -155,10 +186,9 @@ static size_t lay_out(lmoe_decoder *d, char *memory, const needs *needs, size_t 
   d->gated = FLOATS(model->inner);
   d->upward = FLOATS(model->inner);
   d->layer_weights = FLOATS(model->gate_width);
-  for (int i = 0; i < MOST_LINEARS; i++) {
-    d->scores[i] = FLOATS(needs->width);
-    d->u[i] = FLOATS(needs->ranks);
-  }
+  for (int i = 0; i < MOST_LINEARS; i++) d->scores[i] = FLOATS(needs->width);
+  d->u = FLOATS(MOST_LINEARS * needs->ranks);
+  d->u_parts = FLOATS(8 * d->worker_count * MOST_LINEARS * needs->ranks);
   for (size_t w = 0; w < d->worker_count; w++) {
     worker own = {0};
     own.normed = FLOATS(needs->inputs);
@@ -169,10 +199,67 @@ static size_t lay_out(lmoe_decoder *d, char *memory, const needs *needs, size_t 
     own.u = FLOATS(MOST_LINEARS * needs->ranks);
     own.runs = take(at, &total, (needs->slots + 1) * sizeof *own.runs);
     own.apart = FLOATS(needs->outputs > ATTENTION_PART * model->heads ? needs->outputs : ATTENTION_PART * model->heads);
+    own.slice = FLOATS(needs->inputs);
+    own.slice_integers = take(at, &total, lmoe_integer_row_bytes(needs->inputs));
     if (memory) d->workers[w] = own;
   }
 #undef FLOATS
   return total;
+}
+
+// MARK: Panels
+
+factor_panels *lmoe_decode_panels(const lmoe_decoder *decoder, group_kind group, size_t layer) {
+  static const size_t places[] = {0, 3, 4, 6, 0};
+  return &decoder->panels[LINEARS * layer + places[group]];
+}
+
+/// The group of a number that counts all groups.
+static group_kind group_of(const lmoe_decoder *decoder, size_t number, size_t *layer) {
+  *layer = number / GROUP_HEAD;
+  return *layer == decoder->model.layer_count ? GROUP_HEAD : (group_kind)(number % GROUP_HEAD);
+}
+
+/// Gives all panels their room, unless they would take much more memory than the model has without them.
+static void reserve_panels(lmoe_decoder *decoder) {
+  enum { LITTLE = 64 << 20 };
+  const lmoe_model *model = &decoder->model;
+  const lmoe_linear *linears[MOST_LINEARS];
+  for (char *memory = NULL;; memory = decoder->panel_memory) {
+    size_t total = 0, base = 0;
+    for (size_t number = 0; number <= GROUP_HEAD * model->layer_count; number++) {
+      size_t layer;
+      const group_kind group = group_of(decoder, number, &layer);
+      const size_t count = lmoe_decode_linears(model, group, layer, linears);
+      for (size_t i = 0; i < count; i++) {
+        base += bytes_of(&linears[i]->weight);
+        factor_panels *panels = lmoe_decode_panels(decoder, group, layer) + i;
+        const size_t up = lmoe_decode_up_bytes(decoder->kernels, &linears[i]->up);
+        const size_t down = lmoe_decode_down_bytes(decoder->kernels, &linears[i]->down);
+        if (up > 0) panels->up = take(&memory, &total, up);
+        if (down > 0 && is_dense(model, group, layer, i)) panels->down = take(&memory, &total, down);
+      }
+    }
+    if (memory || total == 0 || (total > LITTLE && total > base / 4)) return;
+    decoder->panel_memory = aligned_alloc(64, total);
+    if (!decoder->panel_memory) return;
+  }
+}
+
+size_t lmoe_decoder_packs(const lmoe_decoder *decoder) {
+  return decoder->panel_memory ? GROUP_HEAD * decoder->model.layer_count + 1 : 0;
+}
+
+void lmoe_decoder_pack(lmoe_decoder *decoder, size_t number) {
+  const lmoe_linear *linears[MOST_LINEARS];
+  size_t layer;
+  const group_kind group = group_of(decoder, number, &layer);
+  const size_t count = lmoe_decode_linears(&decoder->model, group, layer, linears);
+  for (size_t i = 0; i < count; i++) {
+    const factor_panels *panels = lmoe_decode_panels(decoder, group, layer) + i;
+    if (panels->up) lmoe_decode_pack_up(&linears[i]->up, panels->up);
+    if (panels->down) lmoe_decode_pack_down(&linears[i]->down, panels->down);
+  }
 }
 
 lmoe_decoder *lmoe_decoder_create(const lmoe_model *model, size_t workers) {
@@ -180,6 +267,7 @@ lmoe_decoder *lmoe_decoder_create(const lmoe_model *model, size_t workers) {
   if (!decoder) return NULL;
   decoder->model = *model;
   decoder->worker_count = workers > 0 ? workers : 1;
+  decoder->kernels = lmoe_kernels_now();
   needs needs = {.width = model->gate_width};
   for (size_t layer = 0; layer < model->layer_count; layer++)
     for (group_kind group = GROUP_ATTENTION; group <= GROUP_DOWN; group++) add_needs(&needs, model, group, layer);
@@ -194,6 +282,7 @@ lmoe_decoder *lmoe_decoder_create(const lmoe_model *model, size_t workers) {
   memset(decoder->memory, 0, bytes);
   decoder->ranks = needs.ranks;
   lay_out(decoder, decoder->memory, &needs, stages);
+  reserve_panels(decoder);
   add_stages(decoder);
   return decoder;
 }
@@ -201,6 +290,7 @@ lmoe_decoder *lmoe_decoder_create(const lmoe_model *model, size_t workers) {
 void lmoe_decoder_free(lmoe_decoder *decoder) {
   if (!decoder) return;
   free(decoder->partial);
+  free(decoder->panel_memory);
   free(decoder->memory);
   free(decoder);
 }
@@ -265,7 +355,7 @@ static void wait_for(const lmoe_decoder *decoder, uint64_t done) {
 
 void lmoe_decoder_run(lmoe_decoder *decoder, size_t number, float *scratch) {
   worker *self = &decoder->workers[number];
-  self->kernels = lmoe_kernels_now();
+  self->kernels = decoder->kernels;
   self->scratch = scratch;
   uint64_t *times = number == 0 ? decoder->times : NULL;
   uint64_t last = times ? now() : 0;

@@ -17,6 +17,10 @@ typedef struct {
   group_kind group;
   size_t layer;
   size_t tasks;
+  /// Whether the tasks also compute their columns' part of U of the group that follows; and if this group's U came
+  /// about so, of how many parts.
+  int makes_u;
+  size_t u_parts;
   /// Tasks of all stages up to this one, itself included.
   uint64_t done;
 } stage;
@@ -30,6 +34,20 @@ typedef struct {
 typedef struct {
   size_t linear, first, count;
 } run;
+
+/// The factors of a linear layer as one token takes them: what a task needs of them lies together. Made where that is
+/// worth the memory; null where not.
+typedef struct {
+  /// PANEL outputs of all ranks, then the next: panels of floats, PANEL to a rank, or of Q8_0 (panels.h).
+  void *up;
+  /// The same of inputs: all ranks of one, then of the next; or runs of Q8_0 (panels.h).
+  void *down;
+} factor_panels;
+
+/// Outputs of a panel of floats.
+enum { PANEL = 64 };
+/// The linear layers of a layer.
+enum { LINEARS = 7 };
 
 /// What one worker knows. It is made anew where it does not fit the stage at hand.
 typedef struct {
@@ -50,6 +68,9 @@ typedef struct {
   size_t run_count;
   /// Sums that are changed before they are added to others.
   float *apart;
+  /// Columns of the next group's input, and the same as integers.
+  float *slice;
+  void *slice_integers;
   /// Which group it has the input of, which one's weights of experts, and which one's U; counted over all tokens.
   uint64_t input_of, weights_of, u_of;
 } worker;
@@ -70,10 +91,15 @@ struct lmoe_decoder {
   float *q, *k, *v, *mixed, *gated, *upward;
   float *layer_weights;
   float *scores[MOST_LINEARS];
-  float *u[MOST_LINEARS];
+  /// U of each linear layer, one after the other, `ranks` floats each; in parts where the stage before made it.
+  float *u, *u_parts;
   /// Of each head and each part of the positions: the sum of values, and the logarithm of the sum of exponentials.
   float *partial, *partial_logs;
   size_t partial_room;
+  /// Of each layer's linear layers in the order of the groups, then of the head; null where there are none.
+  factor_panels *panels;
+  void *panel_memory;
+  const lmoe_kernels *kernels;
   uint64_t *times;
   /// What all of it is in.
   void *memory;
@@ -85,6 +111,14 @@ enum { ATTENTION_PART = 256 };
 /// The linear layers of a group, their number.
 size_t lmoe_decode_linears(const lmoe_model *model, group_kind group, size_t layer,
                            const lmoe_linear *linears[MOST_LINEARS]);
+/// Their panels.
+factor_panels *lmoe_decode_panels(const lmoe_decoder *decoder, group_kind group, size_t layer);
+/// The bytes of the panels of a matrix of factors, and 0 if it can have none.
+size_t lmoe_decode_up_bytes(const lmoe_kernels *kernels, const lmoe_matrix *up);
+size_t lmoe_decode_down_bytes(const lmoe_kernels *kernels, const lmoe_matrix *down);
+/// Makes them.
+void lmoe_decode_pack_up(const lmoe_matrix *up, void *panels);
+void lmoe_decode_pack_down(const lmoe_matrix *down, void *panels);
 /// Gates of a group: the layer's, or each linear layer's own. Null where there is none.
 const lmoe_gate *lmoe_decode_gate(const lmoe_model *model, group_kind group, size_t layer, size_t linear);
 /// Whether a gate has so many rows that workers share them.

@@ -2,6 +2,7 @@
 // ATTENTION_PART positions is put together of parts.
 #include "decode.h"
 #include "integers.h"
+#include "panels.h"
 
 #include <math.h>
 #include <string.h>
@@ -47,21 +48,46 @@ static void multiply(const lmoe_decoder *d, const worker *self, const lmoe_matri
   self->kernels->gemm(1, &term, 1, first, end, y, 0, accumulates, self->scratch);
 }
 
-/// Asks for columns [first, end) of rows of B, which lie far apart, while there is something else to do: as much as
+/// Bytes of elements of a matrix that begin a row or a block, or of as many blocks as hold them.
+static size_t bytes_of(const lmoe_matrix *matrix, size_t elements) {
+  if (matrix->kind < 0) return elements * (matrix->kind == LMOE_F32 ? 4 : 2);
+  return (elements + matrix->block - 1) / matrix->block * lmoe_block_bytes(matrix->kind, matrix->block);
+}
+
+/// Asks for columns [first, end) of rows of B, which lie far apart, before there is something else to do: as much as
 /// leaves room in the nearest caches.
-static void prefetch_up(const lmoe_linear *linear, const run *own, size_t first, size_t end) {
+static void prefetch_up(const lmoe_matrix *up, const run *own, size_t first, size_t end) {
   enum { LINE = 64, ROOM = 48 << 10 };
-  const lmoe_matrix *up = &linear->up;
-  const size_t element = up->kind == LMOE_F32 ? 4 : 2;
-  const size_t block = up->kind < 0 ? 1 : up->block, bytes = up->kind < 0 ? element : lmoe_block_bytes(up->kind, block);
-  if (up->kind == LMOE_NF4 || block == 0) return;
-  const size_t stride = up->columns / block * bytes, from = first / block * bytes;
-  const size_t count = (end + block - 1) / block * bytes - from;
-  size_t rows = ROOM / (count + LINE);
+  if (up->kind == LMOE_NF4) return;
+  const size_t block = up->kind < 0 ? 1 : up->block, stride = bytes_of(up, up->columns);
+  const size_t start = first / block * block, bytes = bytes_of(up, end - start);
+  size_t rows = ROOM / (bytes + LINE);
   if (rows > own->count) rows = own->count;
-  const char *at = (const char *)up->values + own->first * stride + from;
+  const char *at = (const char *)up->values + own->first * stride + bytes_of(up, start);
   for (size_t row = 0; row < rows; row++, at += stride)
-    for (size_t offset = 0; offset < count + LINE; offset += LINE) __builtin_prefetch(at + offset, 0, 2);
+    for (size_t offset = 0; offset <= bytes; offset += LINE) __builtin_prefetch(at + offset, 0, 2);
+}
+
+/// y[first..<end) += u times panels of B, of the ranks of a run.
+static void add_panels(const worker *self, const lmoe_matrix *up, const void *panels, const float *u,
+                                   const run *own, size_t first, size_t end, float *y) {
+  const size_t width = up->kind < 0 ? PANEL : Q8_PANEL;
+  for (size_t from = first / width * width; from < end; from += width) {
+    float part[PANEL] = {0};
+    const int is_whole = from >= first && from + width <= end;
+    float *to = is_whole ? y + from : part;
+    if (up->kind < 0) {
+      const lmoe_matrix panel = {panels, up->kind, 0, 0, up->rows, PANEL};
+      lmoe_term term = term_of(&panel, from / PANEL * up->rows + own->first, u + own->first, 0);
+      term.depth = own->count;
+      self->kernels->gemm(1, &term, 1, 0, PANEL, to, 0, 1, self->scratch);
+    } else {
+      self->kernels->integers->up_q8_0(u, up->rows, own->first, own->first + own->count, panels, from, to);
+    }
+    if (is_whole) continue;
+    const size_t low = from > first ? from : first, high = from + width < end ? from + width : end;
+    for (size_t j = low; j < high; j++) y[j] += part[j - from];
+  }
 }
 
 // MARK: Preparation
@@ -164,6 +190,23 @@ static void prepare_weights(const lmoe_decoder *d, const stage *stage, worker *s
   }
 }
 
+/// 1 / sqrt(mean(x^2) + epsilon) of the residual stream.
+static float inverse_size(const lmoe_model *model) {
+  int is_finite = 1;
+  const double squares = lmoe_sum_squares(model->residual, model->hidden, LMOE_F32, &is_finite);
+  return (float)(1 / sqrt(squares / (double)model->hidden + model->epsilon));
+}
+
+static int follows_norm(group_kind group) { return group != GROUP_DOWN && group != GROUP_OUTPUT; }
+
+/// U, put together of the parts that the tasks of the stage before made. Their input was not yet divided by its size.
+static void gather_u(const lmoe_decoder *d, const stage *stage, worker *self) {
+  const size_t count = MOST_LINEARS * d->ranks;
+  memcpy(self->u, d->u_parts, count * sizeof(float));
+  for (size_t part = 1; part < stage->u_parts; part++) self->kernels->add(self->u, d->u_parts + part * count, count);
+  if (follows_norm(stage->group)) self->kernels->scale(self->u, inverse_size(&d->model), count, self->u);
+}
+
 /// U, times g s.
 static void prepare_u(const lmoe_decoder *d, const stage *stage, worker *self) {
   const uint64_t number = number_of(d, stage);
@@ -171,13 +214,14 @@ static void prepare_u(const lmoe_decoder *d, const stage *stage, worker *self) {
   self->u_of = number;
   const lmoe_linear *linears[MOST_LINEARS];
   const size_t count = lmoe_decode_linears(&d->model, stage->group, stage->layer, linears);
+  const float *u = stage->u_parts > 0 ? self->u : d->u;
+  if (stage->u_parts > 0) gather_u(d, stage, self);
   for (size_t i = 0; i < count; i++) {
     for (size_t s = 0; s < linears[i]->slot_count; s++) {
       const lmoe_slot *slot = &linears[i]->slots[s];
       const float weight = self->weights[i][slot->expert];
-      if (weight == 0) continue;
-      self->kernels->scale(d->u[i] + slot->first, weight * slot->scaling, slot->count,
-                           self->u + i * d->ranks + slot->first);
+      const size_t place = i * d->ranks + slot->first;
+      if (weight != 0) self->kernels->scale(u + place, weight * slot->scaling, slot->count, self->u + place);
     }
   }
 }
@@ -211,7 +255,7 @@ static void factors_task(lmoe_decoder *d, const stage *stage, worker *self, size
     const size_t low = first > before ? first - before : 0;
     const size_t high = end - before < own->count ? end - before : own->count;
     if (low < high)
-      multiply(d, self, &linears[own->linear]->down, own->first + low, own->first + high, d->u[own->linear], 0);
+      multiply(d, self, &linears[own->linear]->down, own->first + low, own->first + high, d->u + own->linear * d->ranks, 0);
     before += own->count;
   }
 }
@@ -228,23 +272,35 @@ static void rescale(const lmoe_linear *linear, const float *weights, size_t firs
   }
 }
 
-/// Outputs [first, end) of one of the group's linear layers.
-static void compute(const lmoe_decoder *d, const worker *self, const lmoe_linear *linear, size_t place, size_t first,
-                    size_t end, float *y, int accumulates) {
-  int rescales = 0;
-  for (size_t s = 0; s < linear->slot_count; s++) rescales |= linear->slots[s].rescaling != NULL;
-  float *sum = rescales && accumulates ? self->apart : y;
-  for (size_t r = 0; r < self->run_count; r++)
-    if (self->runs[r].linear == place) prefetch_up(linear, &self->runs[r], first, end);
-  multiply(d, self, &linear->weight, first, end, sum, accumulates && sum == y);
-  if (rescales) rescale(linear, self->weights[place], first, end, sum);
+/// y[first..<end) += U times B of the experts that have a say.
+static void add_experts(const lmoe_decoder *d, const worker *self, const lmoe_linear *linear,
+                        const factor_panels *panels, size_t place, size_t first, size_t end, float *y) {
   for (size_t r = 0; r < self->run_count; r++) {
     const run *own = &self->runs[r];
     if (own->linear != place) continue;
-    lmoe_term term = term_of(&linear->up, own->first, self->u + place * d->ranks + own->first, 0);
-    term.depth = own->count;
-    self->kernels->gemm(1, &term, 1, first, end, sum, 0, 1, self->scratch);
+    const float *u = self->u + place * d->ranks;
+    if (panels->up) {
+      add_panels(self, &linear->up, panels->up, u, own, first, end, y);
+    } else {
+      lmoe_term term = term_of(&linear->up, own->first, u + own->first, 0);
+      term.depth = own->count;
+      self->kernels->gemm(1, &term, 1, first, end, y, 0, 1, self->scratch);
+    }
   }
+}
+
+/// Outputs [first, end) of one of the group's linear layers.
+static void compute(const lmoe_decoder *d, const worker *self, const stage *stage, const lmoe_linear *linear,
+                    size_t place, size_t first, size_t end, float *y, int accumulates) {
+  const factor_panels *panels = lmoe_decode_panels(d, stage->group, stage->layer) + place;
+  int rescales = 0;
+  for (size_t s = 0; s < linear->slot_count; s++) rescales |= linear->slots[s].rescaling != NULL;
+  float *sum = rescales && accumulates ? self->apart : y;
+  for (size_t r = 0; r < self->run_count && !panels->up; r++)
+    if (self->runs[r].linear == place) prefetch_up(&linear->up, &self->runs[r], first, end);
+  multiply(d, self, &linear->weight, first, end, sum, accumulates && sum == y);
+  if (rescales) rescale(linear, self->weights[place], first, end, sum);
+  add_experts(d, self, linear, panels, place, first, end, sum);
   if (linear->bias) {
     const size_t width = linear->bias_kind == LMOE_F32 ? 4 : 2;
     self->kernels->add_bias(sum + first, 0, 1, end - first, (const char *)linear->bias + first * width,
@@ -293,10 +349,56 @@ static void attention_linears(lmoe_decoder *d, const stage *stage, worker *self,
     const size_t rows = linears[i]->weight.rows;
     const size_t low = first > before ? first - before : 0, high = end - before < rows ? end - before : rows;
     if (low < high) {
-      compute(d, self, linears[i], i, low, high, i == 0 ? d->q : i == 1 ? d->k : d->v, 0);
+      compute(d, self, stage, linears[i], i, low, high, i == 0 ? d->q : i == 1 ? d->k : d->v, 0);
       finish_heads(d, self, stage->layer, i, low, high);
     }
     before += rows;
+  }
+}
+
+/// The group whose U the tasks of a stage make.
+static group_kind next_group(const lmoe_model *model, const stage *now, size_t *layer) {
+  *layer = now->group == GROUP_DOWN ? now->layer + 1 : now->layer;
+  switch (now->group) {
+    case GROUP_OUTPUT: return GROUP_FEED_FORWARD;
+    case GROUP_FEED_FORWARD: return GROUP_DOWN;
+    default: return *layer == model->layer_count ? GROUP_HEAD : GROUP_ATTENTION;
+  }
+}
+
+/// Columns [first, end) of the next group's input, which this task has just computed, times those columns of A.
+static void make_u(const lmoe_decoder *d, const stage *stage, worker *self, size_t task, size_t first, size_t end) {
+  const lmoe_model *model = &d->model;
+  size_t layer;
+  const group_kind group = next_group(model, stage, &layer);
+  const lmoe_linear *linears[MOST_LINEARS];
+  const size_t count = lmoe_decode_linears(model, group, layer, linears);
+  const float *x = d->gated + first;
+  if (group != GROUP_DOWN) {
+    const lmoe_norm *norm = group == GROUP_HEAD           ? &model->norm
+                            : group == GROUP_FEED_FORWARD ? &model->layers[layer].post_norm
+                                                          : &model->layers[layer].input_norm;
+    self->kernels->weigh(model->residual + first, end - first, norm->weight, first, norm->kind, self->slice);
+    x = self->slice;
+  }
+  int has_integers = 0;
+  const factor_panels *panels = lmoe_decode_panels(d, group, layer);
+  for (size_t i = 0; i < count; i++) {
+    if (linears[i]->slot_count == 0) continue;
+    const lmoe_matrix *down = &linears[i]->down;
+    float *u = d->u_parts + (task * MOST_LINEARS + i) * d->ranks;
+    if (down->kind < 0) {
+      lmoe_matrix transposed = *down;
+      transposed.columns = down->rows;
+      transposed.values = panels[i].down;
+      lmoe_term term = term_of(&transposed, first, x, 0);
+      term.depth = end - first;
+      self->kernels->gemm(1, &term, 1, 0, down->rows, u, 0, 0, self->scratch);
+    } else {
+      if (!has_integers) lmoe_integer_rows(x, 0, 1, end - first, self->slice_integers);
+      has_integers = 1;
+      self->kernels->integers->down_q8_0(self->slice_integers, end - first, panels[i].down, down->rows, first, u);
+    }
   }
 }
 
@@ -315,13 +417,14 @@ static void linears_task(lmoe_decoder *d, const stage *stage, worker *self, size
   switch (stage->group) {
     case GROUP_ATTENTION: attention_linears(d, stage, self, first, end); break;
     case GROUP_FEED_FORWARD:
-      compute(d, self, linears[0], 0, first, end, d->gated, 0);
-      compute(d, self, linears[1], 1, first, end, d->upward, 0);
+      compute(d, self, stage, linears[0], 0, first, end, d->gated, 0);
+      compute(d, self, stage, linears[1], 1, first, end, d->upward, 0);
       self->kernels->silu_multiply(d->gated + first, d->upward + first, end - first);
       break;
-    case GROUP_HEAD: compute(d, self, linears[0], 0, first, end, model->logits, 0); break;
-    default: compute(d, self, linears[0], 0, first, end, model->residual, 1);
+    case GROUP_HEAD: compute(d, self, stage, linears[0], 0, first, end, model->logits, 0); break;
+    default: compute(d, self, stage, linears[0], 0, first, end, model->residual, 1);
   }
+  if (stage->makes_u) make_u(d, stage, self, task, first, end);
 }
 
 /// What others look at later: the layer's weights of the experts, the last norm's output.

@@ -80,6 +80,15 @@ static void rms_norm(const float *x, ptrdiff_t x_stride, size_t rows, size_t wid
   }
 }
 
+static void weigh(const float *x, size_t count, const void *weight, size_t first, int kind, float *out) {
+  const char *from = (const char *)weight + first * width_of(kind);
+  switch (kind) {
+    case LMOE_F32: scale_row(x, count, from, LMOE_F32, 1, out); break;
+    case LMOE_F16: scale_row(x, count, from, LMOE_F16, 1, out); break;
+    case LMOE_BF16: scale_row(x, count, from, LMOE_BF16, 1, out); break;
+  }
+}
+
 static inline vec silu(vec gate, vec up) { return gate / (exponential(-gate) + 1.0f) * up; }
 
 static void silu_multiply(float *gate, const float *up, size_t count) {

@@ -65,13 +65,17 @@ static inline size_t form_head(integer_form form) { return form == FORM_I8_ROW ?
 integer_form lmoe_integer_form(int scheme, size_t block);
 
 /// The kernels of one instruction set.
-typedef struct {
+typedef struct lmoe_integer_kernels {
   /// Columns [first, end) of y (+)= one term.
   void (*rows)(size_t m, const lmoe_term *term, integer_form form, size_t first, size_t end, float *y, ptrdiff_t y_stride,
                int accumulates);
   /// The same for many rows, or null where `rows` is as fast.
   void (*panels)(size_t m, const lmoe_term *term, integer_form form, size_t first, size_t end, float *y,
                  ptrdiff_t y_stride, int accumulates, float *scratch);
+  /// Factors of experts for one token (panels.h), or null: y += u times ranks [first, end) of the panel of B that begins
+  /// at output `column`; u = `count` inputs, as lmoe_integer_rows makes them, times the runs of A from `column` on.
+  void (*up_q8_0)(const float *u, size_t ranks, size_t first, size_t end, const void *panels, size_t column, float *y);
+  void (*down_q8_0)(const void *integers, size_t count, const void *runs, size_t ranks, size_t column, float *u);
 } lmoe_integer_kernels;
 
 extern const lmoe_integer_kernels lmoe_integers_portable, lmoe_integers_avx2, lmoe_integers_avx512vnni;

@@ -135,6 +135,6 @@ INLINE vec x_scale(const float *from) { return _mm256_broadcast_ss(from); }
 
 #include "integers_body.h"
 
-const lmoe_integer_kernels lmoe_integers_avx2 = {integer_rows, 0};
+const lmoe_integer_kernels lmoe_integers_avx2 = {integer_rows, 0, 0, 0};
 #pragma clang attribute pop
 #endif

@@ -4,6 +4,7 @@
 #include "kernel_variants.h"
 
 #include <immintrin.h>
+#include <math.h>
 #include <string.h>
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi2"))), apply_to = function)
 #define ROWS_AT_ONCE 4
@@ -217,7 +218,8 @@ INLINE void add_wide_q4_0(const int rows, const uint8_t *const *weight, const x_
   }
 }
 #include "integers_panels.h"
+#include "panels_avx512vnni.h"
 
-const lmoe_integer_kernels lmoe_integers_avx512vnni = {integer_rows, integer_panels};
+const lmoe_integer_kernels lmoe_integers_avx512vnni = {integer_rows, integer_panels, up_q8_0, down_q8_0};
 #pragma clang attribute pop
 #endif

@@ -110,4 +110,4 @@ static void integer_rows(size_t m, const lmoe_term *term, integer_form form, siz
   }
 }
 
-const lmoe_integer_kernels lmoe_integers_portable = {integer_rows, 0};
+const lmoe_integer_kernels lmoe_integers_portable = {integer_rows, 0, 0, 0};

@@ -12,6 +12,8 @@ typedef struct {
                ptrdiff_t y_stride, int accumulates, float *scratch);
   void (*rms_norm)(const float *x, ptrdiff_t x_stride, size_t rows, size_t width, const void *weight, int kind,
                    double epsilon, float *out, ptrdiff_t out_stride);
+  /// out[i] = x[i] * weight[first + i].
+  void (*weigh)(const float *x, size_t count, const void *weight, size_t first, int kind, float *out);
   void (*silu_multiply)(float *gate, const float *up, size_t count);
   void (*add)(float *x, const float *y, size_t count);
   void (*add_bias)(float *x, ptrdiff_t stride, size_t rows, size_t width, const void *bias, int kind);
@@ -38,6 +40,7 @@ typedef struct {
   void (*dropout_backward)(const float *d, size_t count, uint64_t key, uint64_t first, float p, float *out);
   void (*transpose_strided)(const float *matrix, size_t rows, size_t columns, ptrdiff_t stride, float *out,
                             ptrdiff_t out_stride);
+  const struct lmoe_integer_kernels *integers;
 } lmoe_kernels;
 
 extern const lmoe_kernels lmoe_kernels_portable, lmoe_kernels_avx2, lmoe_kernels_avx512, lmoe_kernels_avx512vnni;

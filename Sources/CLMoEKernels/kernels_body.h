@@ -62,11 +62,11 @@ GEMM(gemm_more, MORE_INTEGERS)
 
 #define ALL_BUT_GEMM                                                                                             \
   /* elementwise_body.h */                                                                                       \
-  rms_norm, silu_multiply, add, add_bias, rotate, softmax, log_sum_exp, to_f16, /* training_body.h */            \
+  rms_norm, weigh, silu_multiply, add, add_bias, rotate, softmax, log_sum_exp, to_f16, /* training_body.h */            \
       rms_norm_backward, silu_product, silu_product_backward, rotate_backward, exp_minus, exp_sums,              \
       softmax_backward, cross_entropy, /* optimizer_body.h, dropout_body.h, transposition_body.h */              \
       dot, scale, add_scaled, adamw, dropout, dropout_backward, transpose_strided
-const lmoe_kernels KERNELS = {NAME, gemm, ALL_BUT_GEMM};
+const lmoe_kernels KERNELS = {NAME, gemm, ALL_BUT_GEMM, INTEGERS};
 #if defined(MORE_INTEGERS)
-const lmoe_kernels MORE_KERNELS = {MORE_NAME, gemm_more, ALL_BUT_GEMM};
+const lmoe_kernels MORE_KERNELS = {MORE_NAME, gemm_more, ALL_BUT_GEMM, MORE_INTEGERS};
 #endif

@@ -132,6 +132,10 @@ typedef struct {
 typedef struct lmoe_decoder lmoe_decoder;
 lmoe_decoder *lmoe_decoder_create(const lmoe_model *model, size_t workers);
 void lmoe_decoder_free(lmoe_decoder *decoder);
+/// Lays the experts' factors out as a token takes them: so many parts, each once, in any order and by any thread, before
+/// the first token.
+size_t lmoe_decoder_packs(const lmoe_decoder *decoder);
+void lmoe_decoder_pack(lmoe_decoder *decoder, size_t part);
 /// The model, in which the token is set.
 lmoe_model *lmoe_decoder_model(lmoe_decoder *decoder);
 /// Begins a token: once, before any worker runs. 0 if there is no memory.

@@ -75,6 +75,9 @@ import LMoEExperts
     }
     unsafe decoder = made
     unsafe self.token = token
+    pool.run(items: unsafe lmoe_decoder_packs(made)) { [self] part, _ in
+      unsafe lmoe_decoder_pack(decoder, part)
+    }
   }
 
   deinit {
