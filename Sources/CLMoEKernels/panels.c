@@ -1,0 +1,80 @@
+// Lays out the factors of experts as one token takes them.
+#include "decode.h"
+#include "integers.h"
+#include "panels.h"
+
+#include <string.h>
+
+static size_t width_of(int kind) { return kind == LMOE_F32 ? 4 : 2; }
+
+static int is_q8_0(const lmoe_matrix *matrix) {
+  return matrix->kind == LMOE_Q8_0 && matrix->block == Q8_PANEL && matrix->columns % Q8_PANEL == 0;
+}
+
+size_t lmoe_decode_up_bytes(const lmoe_kernels *kernels, const lmoe_matrix *up) {
+  if (!up->values) return 0;
+  if (up->kind < 0) return (up->columns + PANEL - 1) / PANEL * PANEL * up->rows * width_of(up->kind);
+  return kernels->integers->up_q8_0 && is_q8_0(up) ? up->columns / Q8_PANEL * up_ranks(up->rows) * Q8_BYTES : 0;
+}
+
+size_t lmoe_decode_down_bytes(const lmoe_kernels *kernels, const lmoe_matrix *down) {
+  if (!down->values) return 0;
+  if (down->kind < 0) return down->columns * down->rows * width_of(down->kind);
+  return kernels->integers->down_q8_0 && is_q8_0(down) ? down->columns / Q8_PANEL * down_ranks(down->rows) * Q8_BYTES : 0;
+}
+
+void lmoe_decode_pack_up(const lmoe_matrix *up, void *panels) {
+  const size_t ranks = up->rows, columns = up->columns;
+  if (up->kind < 0) {
+    const size_t width = width_of(up->kind);
+    char *to = panels;
+    for (size_t first = 0; first < columns; first += PANEL) {
+      const size_t count = columns - first < PANEL ? columns - first : PANEL;
+      for (size_t rank = 0; rank < ranks; rank++, to += PANEL * width) {
+        memcpy(to, (const char *)up->values + (rank * columns + first) * width, count * width);
+        memset(to + count * width, 0, (PANEL - count) * width);
+      }
+    }
+    return;
+  }
+  const size_t padded = up_ranks(ranks), blocks = columns / Q8_PANEL;
+  uint8_t *to = panels;
+  for (size_t panel = 0; panel < blocks; panel++, to += padded * Q8_BYTES) {
+    uint8_t *bytes = to + 2 * padded;
+    memset(to, 0, 2 * padded);
+    memset(bytes, 128, padded * Q8_PANEL);
+    for (size_t rank = 0; rank < ranks; rank++) {
+      const uint8_t *block = (const uint8_t *)up->values + (rank * blocks + panel) * Q8_BYTES;
+      memcpy(to + 2 * rank, block, 2);
+      uint8_t *quad = bytes + rank / QUAD * QUAD * Q8_PANEL + rank % QUAD;
+      for (size_t j = 0; j < Q8_PANEL; j++) quad[QUAD * j] = block[2 + j] ^ 128;
+    }
+  }
+}
+
+void lmoe_decode_pack_down(const lmoe_matrix *down, void *panels) {
+  const size_t ranks = down->rows, columns = down->columns;
+  if (down->kind == LMOE_F32) {
+    lmoe_transpose_32(down->values, ranks, columns, panels);
+    return;
+  }
+  if (down->kind < 0) {
+    lmoe_transpose_16(down->values, ranks, columns, panels);
+    return;
+  }
+  const size_t padded = down_ranks(ranks), blocks = columns / Q8_PANEL;
+  uint8_t *to = panels;
+  for (size_t run = 0; run < blocks; run++, to += padded * Q8_BYTES) {
+    uint8_t *bytes = to + 2 * padded;
+    memset(to, 0, 2 * padded);
+    memset(bytes, 128, padded * Q8_PANEL);
+    for (size_t rank = 0; rank < ranks; rank++) {
+      const uint8_t *block = (const uint8_t *)down->values + (rank * blocks + run) * Q8_BYTES;
+      memcpy(to + 2 * rank, block, 2);
+      for (size_t quad = 0; quad < Q8_PANEL / QUAD; quad++) {
+        uint8_t *own = bytes + (quad * padded + rank) * QUAD;
+        for (size_t k = 0; k < QUAD; k++) own[k] = block[2 + quad * QUAD + k] ^ 128;
+      }
+    }
+  }
+}
