@@ -75,7 +75,7 @@ static size_t bytes_of(const lmoe_matrix *matrix) {
 static size_t tasks_for(size_t bytes, size_t units, size_t workers) {
   enum { TASK = 48 << 10 };
   size_t tasks = bytes / TASK / workers * workers;
-  if (tasks > 8 * workers) tasks = 8 * workers;
+  if (tasks > MOST_TASKS * workers) tasks = MOST_TASKS * workers;
   if (tasks < workers) tasks = workers;
   if (tasks > units) tasks = units;
   return tasks > 0 ? tasks : 1;
@@ -178,7 +178,7 @@ static size_t lay_out(lmoe_decoder *d, char *memory, const needs *needs, size_t 
   d->stages = take(at, &total, stages * sizeof *d->stages);
   d->workers = take(at, &total, d->worker_count * sizeof *d->workers);
   d->panels = take(at, &total, (LINEARS * model->layer_count + 1) * sizeof *d->panels);
-  d->claims = take(at, &total, 8 * d->worker_count * sizeof *d->claims);
+  d->claims = take(at, &total, MOST_TASKS * d->worker_count * sizeof *d->claims);
   d->q = FLOATS(model->heads * model->head_width);
   d->k = FLOATS(model->key_heads * model->head_width);
   d->v = FLOATS(model->key_heads * model->head_width);
@@ -188,7 +188,7 @@ static size_t lay_out(lmoe_decoder *d, char *memory, const needs *needs, size_t 
   d->layer_weights = FLOATS(model->gate_width);
   for (int i = 0; i < MOST_LINEARS; i++) d->scores[i] = FLOATS(needs->width);
   d->u = FLOATS(MOST_LINEARS * needs->ranks);
-  d->u_parts = FLOATS(8 * d->worker_count * MOST_LINEARS * needs->ranks);
+  d->u_parts = FLOATS(MOST_TASKS * d->worker_count * MOST_LINEARS * needs->ranks);
   for (size_t w = 0; w < d->worker_count; w++) {
     worker own = {0};
     own.normed = FLOATS(needs->inputs);

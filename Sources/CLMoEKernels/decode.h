@@ -8,6 +8,8 @@
 /// Linear layers of one input, which are computed together.
 typedef enum { GROUP_ATTENTION, GROUP_OUTPUT, GROUP_FEED_FORWARD, GROUP_DOWN, GROUP_HEAD } group_kind;
 enum { MOST_LINEARS = 3 };
+/// Tasks of a stage for each worker, at most.
+enum { MOST_TASKS = 16 };
 
 /// Scores of large gates; U = A x of the experts that have a say; attention; W x + B U.
 typedef enum { STAGE_GATES, STAGE_FACTORS, STAGE_ATTENTION, STAGE_LINEARS } stage_kind;
@@ -49,6 +51,17 @@ enum { PANEL = 64 };
 /// The linear layers of a layer.
 enum { LINEARS = 7 };
 
+/// Memory that is asked for little by little, while there is something else to do.
+enum { MOST_STRIPS = 8 };
+typedef struct {
+  struct {
+    const char *at, *end;
+  } strips[MOST_STRIPS];
+  size_t count, next;
+  /// How many lines go with each chunk of other work.
+  size_t share;
+} prefetch;
+
 /// What one worker knows. It is made anew where it does not fit the stage at hand.
 typedef struct {
   const lmoe_kernels *kernels;
@@ -68,6 +81,7 @@ typedef struct {
   size_t run_count;
   /// Sums that are changed before they are added to others.
   float *apart;
+  prefetch prefetch;
   /// Columns of the next group's input, and the same as integers.
   float *slice;
   void *slice_integers;

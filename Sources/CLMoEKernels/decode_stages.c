@@ -68,6 +68,41 @@ static void prefetch_up(const lmoe_matrix *up, const run *own, size_t first, siz
     for (size_t offset = 0; offset <= bytes; offset += LINE) __builtin_prefetch(at + offset, 0, 2);
 }
 
+// MARK: Prefetching
+
+enum { LINE = 64, CHUNK = 16, BEGINNING = 8 << 10 };
+
+static void note_bytes(prefetch *list, const void *from, size_t bytes) {
+  if (list->count == MOST_STRIPS) return;
+  list->strips[list->count].at = from;
+  list->strips[list->count++].end = (const char *)from + bytes;
+}
+
+/// Notes a part of some panels, of which each has `width` columns.
+static void note(prefetch *list, const void *panels, size_t bytes, size_t width, size_t first, size_t end) {
+  if (!panels || first >= end) return;
+  note_bytes(list, (const char *)panels + first / width * bytes, ((end - 1) / width - first / width + 1) * bytes);
+}
+
+static void prefetch_some(prefetch *list) {
+  for (size_t left = list->share; left > 0 && list->next < list->count; left--) {
+    const char **at = &list->strips[list->next].at;
+    __builtin_prefetch(*at, 0, 2);
+    *at += LINE;
+    if (*at >= list->strips[list->next].end) list->next++;
+  }
+}
+
+/// Bytes of a panel of B, and of the columns of A that lie together, and how many columns those are.
+static size_t up_bytes(const lmoe_matrix *up, size_t *width) {
+  *width = up->kind < 0 ? PANEL : Q8_PANEL;
+  return up->kind < 0 ? PANEL * up->rows * (up->kind == LMOE_F32 ? 4 : 2) : up_ranks(up->rows) * Q8_BYTES;
+}
+static size_t down_bytes(const lmoe_matrix *down, size_t *width) {
+  *width = down->kind < 0 ? 1 : Q8_PANEL;
+  return down->kind < 0 ? down->rows * (down->kind == LMOE_F32 ? 4 : 2) : down_ranks(down->rows) * Q8_BYTES;
+}
+
 /// y[first..<end) += u times panels of B, of the ranks of a run.
 static void add_panels(const worker *self, const lmoe_matrix *up, const void *panels, const float *u,
                                    const run *own, size_t first, size_t end, float *y) {
@@ -290,7 +325,7 @@ static void add_experts(const lmoe_decoder *d, const worker *self, const lmoe_li
 }
 
 /// Outputs [first, end) of one of the group's linear layers.
-static void compute(const lmoe_decoder *d, const worker *self, const stage *stage, const lmoe_linear *linear,
+static void compute(const lmoe_decoder *d, worker *self, const stage *stage, const lmoe_linear *linear,
                     size_t place, size_t first, size_t end, float *y, int accumulates) {
   const factor_panels *panels = lmoe_decode_panels(d, stage->group, stage->layer) + place;
   int rescales = 0;
@@ -298,7 +333,10 @@ static void compute(const lmoe_decoder *d, const worker *self, const stage *stag
   float *sum = rescales && accumulates ? self->apart : y;
   for (size_t r = 0; r < self->run_count && !panels->up; r++)
     if (self->runs[r].linear == place) prefetch_up(&linear->up, &self->runs[r], first, end);
-  multiply(d, self, &linear->weight, first, end, sum, accumulates && sum == y);
+  for (size_t row = first; row < end; row += CHUNK) {
+    multiply(d, self, &linear->weight, row, end - row < CHUNK ? end : row + CHUNK, sum, accumulates && sum == y);
+    prefetch_some(&self->prefetch);
+  }
   if (rescales) rescale(linear, self->weights[place], first, end, sum);
   add_experts(d, self, linear, panels, place, first, end, sum);
   if (linear->bias) {
@@ -402,6 +440,38 @@ static void make_u(const lmoe_decoder *d, const stage *stage, worker *self, size
   }
 }
 
+/// Notes what a task reads beside the weights of the base.
+static void note_factors(const lmoe_decoder *d, const stage *stage, worker *self, size_t first, size_t end) {
+  prefetch *list = &self->prefetch;
+  list->count = list->next = 0;
+  const lmoe_linear *linears[MOST_LINEARS];
+  size_t count = lmoe_decode_linears(&d->model, stage->group, stage->layer, linears), chunks = 0, before = 0, width;
+  const factor_panels *panels = lmoe_decode_panels(d, stage->group, stage->layer);
+  for (size_t i = 0; i < count; i++) {
+    const size_t rows = linears[i]->weight.rows;
+    // Queries, keys and values lie one after the other, gates and what they let through side by side.
+    const size_t offset = stage->group == GROUP_ATTENTION ? before : 0;
+    const size_t low = first > offset ? first - offset : 0, high = end < offset + rows ? end - offset : rows;
+    before += rows;
+    if (end <= offset || low >= high) continue;
+    chunks += (high - low + CHUNK - 1) / CHUNK;
+    // A product asks for the rows to come by itself, but not for those of another matrix.
+    if (i > 0) note_bytes(list, term_of(&linears[i]->weight, low, NULL, 1).weight, BEGINNING);
+    note(list, panels[i].up, up_bytes(&linears[i]->up, &width), width, low, high);
+  }
+  if (stage->makes_u) {
+    size_t layer;
+    const group_kind group = next_group(&d->model, stage, &layer);
+    count = lmoe_decode_linears(&d->model, group, layer, linears);
+    panels = lmoe_decode_panels(d, group, layer);
+    for (size_t i = 0; i < count; i++)
+      note(list, panels[i].down, down_bytes(&linears[i]->down, &width), width, first, end);
+  }
+  size_t lines = 0;
+  for (size_t i = 0; i < list->count; i++) lines += (size_t)(list->strips[i].end - list->strips[i].at) / LINE + 1;
+  list->share = chunks > 0 ? lines / chunks + 1 : 0;
+}
+
 static void linears_task(lmoe_decoder *d, const stage *stage, worker *self, size_t task) {
   const lmoe_model *model = &d->model;
   const lmoe_linear *linears[MOST_LINEARS];
@@ -414,6 +484,7 @@ static void linears_task(lmoe_decoder *d, const stage *stage, worker *self, size
   size_t end = part(task + 1, stage->tasks, units) * unit;
   if (end > rows) end = rows;
   if (first >= end) return;
+  note_factors(d, stage, self, first, end);
   switch (stage->group) {
     case GROUP_ATTENTION: attention_linears(d, stage, self, first, end); break;
     case GROUP_FEED_FORWARD:
