@@ -143,11 +143,31 @@ def in_turns(names, number):
     return list(names) if number % 2 == 0 else list(reversed(names))
 
 
+def rounded(value):
+    """Figures with six digits; more are noise."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: rounded(inner) for key, inner in value.items()}
+    return [rounded(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+def written(value, indent=""):
+    """JSON in which lists of plain values are one line each."""
+    deeper = indent + " "
+    if isinstance(value, dict) and value:
+        return "{\n" + ",\n".join(f"{deeper}{json.dumps(key)}: {written(inner, deeper)}"
+                                  for key, inner in value.items()) + f"\n{indent}}}"
+    if isinstance(value, list) and any(isinstance(inner, (dict, list)) for inner in value):
+        return "[\n" + ",\n".join(deeper + written(inner, deeper) for inner in value) + f"\n{indent}]"
+    return json.dumps(value)
+
+
 def keep(figures, path):
     """Writes figures as JSON, if there is a path for them."""
     if path:
         partial = pathlib.Path(f"{path}.partial")
-        partial.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        partial.write_text(written(rounded(figures)) + "\n", encoding="utf-8")
         partial.replace(path)
 
 
