@@ -24,9 +24,14 @@ class Failure(Exception):
     """A program that did not do what it was asked for."""
 
     def __init__(self, command, said):
-        lines = [line for line in said.strip().splitlines() if line.strip()]
-        super().__init__(f"{without_paths(' '.join(map(str, command))[:300])}: "
-                         f"{without_paths(lines[-1]) if lines else 'failed without a word'}")
+        super().__init__(f"{without_paths(' '.join(map(str, command))[:300])}: {without_paths(complaint(said))}")
+
+
+def complaint(said):
+    """The line of a program's output that says what is wrong: one that begins with Error, or the last one."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("Error: ")]
+    return (errors or lines or ["Error: failed without a word"])[-1].removeprefix("Error: ")
 
 
 def without_paths(text):

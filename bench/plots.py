@@ -57,13 +57,13 @@ def label(value):
     return f"{value:.4g}"
 
 
-def panel(left, title, x, y, series, log_x=False, log_y=False, ticks=None, zero=False):
+def panel(left, top, title, x, y, series, log_x=False, log_y=False, ticks=None, zero=False):
     """One chart. `series`: names and their points (x, middle, least, greatest)."""
     series = [(name, points) for name, points in series if points]
     across = Axis([p[0] for _, points in series for p in points], left + LEFT, left + WIDTH - RIGHT, log_x)
-    up = Axis([v for _, points in series for p in points for v in p[1:]], HEIGHT - BOTTOM, TOP, log_y, zero)
-    right, floor = left + WIDTH - RIGHT, HEIGHT - BOTTOM
-    out = [f'<text x="{left + LEFT}" y="{TOP - 14}" font-weight="600">{html.escape(title)}</text>']
+    right, floor, ceiling = left + WIDTH - RIGHT, top + HEIGHT - BOTTOM, top + TOP
+    up = Axis([v for _, points in series for p in points for v in p[1:]], floor, ceiling, log_y, zero)
+    out = [f'<text x="{left + LEFT}" y="{ceiling - 14}" font-weight="600">{html.escape(title)}</text>']
     for value in up.ticks():
         at = up.place(value)
         out.append(f'<path d="M{left + LEFT} {at:.1f}H{right}" stroke="{FAINT}"/>'
@@ -72,9 +72,9 @@ def panel(left, title, x, y, series, log_x=False, log_y=False, ticks=None, zero=
         at = across.place(value)
         out.append(f'<path d="M{at:.1f} {floor}v4" stroke="{INK}"/>'
                    f'<text x="{at:.1f}" y="{floor + 16}" text-anchor="middle">{label(value)}</text>')
-    out.append(f'<path d="M{left + LEFT} {TOP}V{floor}H{right}" fill="none" stroke="{INK}"/>'
-               f'<text x="{(left + LEFT + right) / 2}" y="{HEIGHT - 10}" text-anchor="middle">{html.escape(x)}</text>'
-               f'<text transform="translate({left + 13} {(TOP + floor) / 2}) rotate(-90)" text-anchor="middle">'
+    out.append(f'<path d="M{left + LEFT} {ceiling}V{floor}H{right}" fill="none" stroke="{INK}"/>'
+               f'<text x="{(left + LEFT + right) / 2}" y="{floor + BOTTOM - 10}" text-anchor="middle">{html.escape(x)}</text>'
+               f'<text transform="translate({left + 13} {(ceiling + floor) / 2}) rotate(-90)" text-anchor="middle">'
                f'{html.escape(y)}</text>')
     ends = []
     for (name, points), colour in zip(series, COLOURS):
@@ -86,7 +86,7 @@ def panel(left, title, x, y, series, log_x=False, log_y=False, ticks=None, zero=
         out += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2.5" fill="{colour}"/>' for a, b in places]
         ends.append((places[-1][1], name, colour, places[-1][0]))
     # Names stand where their curves end, apart from each other.
-    place = TOP - 12
+    place = ceiling - 12
     for at, name, colour, end in sorted(ends):
         place = max(at + 4, place + 13)
         out.append(f'<text x="{end + 7:.1f}" y="{place:.1f}" fill="{colour}">{html.escape(name)}</text>')
@@ -94,13 +94,13 @@ def panel(left, title, x, y, series, log_x=False, log_y=False, ticks=None, zero=
 
 
 def write(path, title, panels):
-    """An SVG file with charts side by side."""
-    width = WIDTH * len(panels)
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{HEIGHT}" viewBox="0 0 {width} {HEIGHT}" '
+    """An SVG file with charts, two in a row."""
+    width, height = WIDTH * min(len(panels), 2), HEIGHT * ((len(panels) + 1) // 2)
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
            f'font-family="system-ui, sans-serif" font-size="11" fill="{INK}" role="img">',
            f"<title>{html.escape(title)}</title>",
-           f'<rect width="{width}" height="{HEIGHT}" rx="6" fill="{PAPER}"/>',
+           f'<rect width="{width}" height="{height}" rx="6" fill="{PAPER}"/>',
            f'<text x="12" y="18" font-size="13" font-weight="600">{html.escape(title)}</text>']
     for index, given in enumerate(panels):
-        out += panel(index * WIDTH, **given)
+        out += panel(index % 2 * WIDTH, index // 2 * HEIGHT, **given)
     path.write_text("\n".join([*out, "</svg>"]) + "\n", encoding="utf-8")

@@ -24,7 +24,8 @@ import checkpoints
 import plots
 from measuring import HERE, Failure, apart, checked, in_turns, keep, median, process, run
 
-TITLES = {"experts": "Number of experts", "rank": "Rank", "length": "Length", "threads": "Threads", "size": "Size of the bundle"}
+TITLES = {"experts": "Number of experts", "rank": "Rank", "length": "Length", "threads": "Threads",
+          "size": "Size of the bundle"}
 GATES = {"dense": "dense", "top2": "top 2"}
 PROMPT = " ab cd ef gh ij kl mn op"
 
@@ -138,15 +139,16 @@ def rank(options, maker):
 
 def length(options, maker):
     lengths = [16, 128, 1024] if options.quick else [16, 64, 128, 256, 512, 1024, 2048, 4096]
+    # A prompt of thousands takes seconds, so that one round in a process is enough.
     bundle = maker.bundle("length", maker.base(options.shape, 8192), maker.adapters(options.shape, 16, range(4)))
     maker.finish(bundle, 4)
     found = {}
     for number in range(options.rounds):
         for n in in_turns(lengths, number):
-            decoded = running(options, bundle, "dense", 1, n, options.tokens, options.repeat)
+            decoded = running(options, bundle, "dense", 1, n, options.tokens, 1)
             taken(found, n, {key: value for key, value in decoded.items() if "prompt" not in key})
             if n >= 128:
-                read = running(options, bundle, "dense", n, 1, 1, options.repeat)
+                read = running(options, bundle, "dense", n, 1, 2, 1)
                 taken(found, n, {key: value for key, value in read.items() if "prompt" in key})
     return {"experts": 4, "rank": 16, "points": {str(n): found[str(n)] for n in lengths}}
 
@@ -349,7 +351,7 @@ def draw(f, path):
             panels.append({"title": "Memory", "x": "experts", "y": "MB", "log_x": True, "ticks": xs, "log_y": True, "series": [
                 ("peak, process", curve(f, lambda p: p["peak"], 1e-6)),
                 ("bundle", [(int(n), *3 * (size / 1e6,)) for n, size in f["bundle_bytes"].items()])]})
-        title = (f"Cost of {TITLES[part].lower()}: {f['shape']}, {f['type']}, "
+        title = (f"Cost of {'the number of experts' if part == 'experts' else 'rank'}: {f['shape']}, {f['type']}, "
                  + (f"rank {f['rank']}" if part == "experts" else "four experts"))
     elif part == "length":
         sides = (("bare base", "base"), ("four experts", "mixture"))
@@ -420,14 +422,14 @@ def main():
     for name, usual, quick in (("shape", "s110m", "s15m"), ("rounds", 5, 2), ("repeat", 3, 1), ("tokens", 64, 32)):
         if getattr(options, name) is None:
             setattr(options, name, quick if options.quick else usual)
-    options.out.mkdir(parents=True, exist_ok=True)
     kept, failed = options.out / "scaling.json", []
     every = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    options.out.mkdir(parents=True, exist_ok=True)
     for part in options.only:
         with tempfile.TemporaryDirectory(dir=options.work) as scratch:
             try:
                 figures = PARTS[part](options, Maker(options.tool, pathlib.Path(scratch), options.type))
-            except Failure as failure:
+            except (Failure, OSError, ValueError, KeyError) as failure:
                 failed.append(f"{part}: {failure}")
                 continue
         found = {"part": part, "shape": options.shape, "type": options.type, "threads": options.threads,
