@@ -292,7 +292,8 @@ def sentences(f):
 def table(f):
     """What the chart shows, in figures: head and rows."""
     def milliseconds(values):
-        return f"{1000 * median(values):.3g}"
+        value = 1000 * median(values)
+        return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
     def times(values):
         return f"{median(values):.2f} ×"
@@ -343,10 +344,11 @@ def draw(f, path):
             return {"title": title, "x": "experts" if part == "experts" else "rank", "y": "× the bare base's time", "log_x": True,
                     "ticks": xs, "log_y": part == "experts", "series": [
                         *((words, curve(f, lambda p, g=gate: cost(p, g, what))) for gate, words in GATES.items()),
-                        *([("bytes, dense", curve(f, lambda p: p["dense bytes"]))] if what == "token" else [])]}
+                        *((f"bytes, {words}", curve(f, lambda p, g=gate: p[f"{g} bytes"]))
+                          for gate, words in GATES.items() if what == "token")]}
         panels = [panel("token", "Decode"), panel("prompt", "Prompt")]
         if part == "experts":
-            panels.append({"title": "To the first token, top 2", "x": "experts", "y": "ms", "log_x": True, "ticks": xs, "zero": True,
+            panels.append({"title": "To the first token, top 2", "x": "experts", "y": "ms", "log_x": True, "ticks": xs, "log_y": True,
                            "series": [("whole process", curve(f, lambda p: p["first token"], 1000))]})
             panels.append({"title": "Memory", "x": "experts", "y": "MB", "log_x": True, "ticks": xs, "log_y": True, "series": [
                 ("peak, process", curve(f, lambda p: p["peak"], 1e-6)),
