@@ -109,8 +109,9 @@ def goals(jobs):
         for kind in types:
             values = {}
             for shape, f in of_type(kind).items():
-                shares = [report[f"{side} prefill_share"] for report in f["floors"][OURS]]
-                values[shape] = (median(shares), percent(shares))
+                shares = [report[f"{side} prefill_share"] for report in f["floors"][OURS] if f"{side} prefill_share" in report]
+                if shares:
+                    values[shape] = (median(shares), percent(shares))
             told.add(f"Prefill {name}, {TYPES[kind]}: ≥ 82 % of the floor", values, 0.82)
     for key, name, about in (("base prompt", "bare", 1.05), ("adapters prompt", "with experts", 1.4)):
         told.add(f"Prefill {name}, s110m, F16: about {about} × llama.cpp", beside(key, "f16", ["s110m"]), about)
@@ -333,7 +334,11 @@ def text(results):
              "least and the greatest. Raw figures: [results.json](results.json).", "", *circumstances(results)]
     if failed:
         lines += ["## What failed", "", *(f"* {name}: {why.rstrip('.')}." for name, why in failed.items()), ""]
-    lines += goals(jobs) + running(jobs) + trained(jobs) + started(jobs) + merged(jobs) + stored(jobs) + grown(jobs)
+    for section in (goals, running, trained, started, merged, stored, grown):
+        try:
+            lines += section(jobs)
+        except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:  # figures of another version
+            lines += [f"The figures for \"{section.__name__}\" cannot be read: {type(error).__name__} {error}.", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
