@@ -314,12 +314,12 @@ def circumstances(results):
         rows.append(("kernels of lmoe-tool", ", ".join(sorted(map(str, kernels)))))
     jobs = results["jobs"].values()
     if jobs:
-        others, stolen = ([job[key] for job in jobs] for key in ("others", "stolen"))
+        others, stolen = ([job.get(key, 0) for job in jobs] for key in ("others", "stolen"))
         rows.append(("while it ran", f"other programs took {100 * median(others):.0f} % of the processors' time, at most "
                      f"{100 * max(others):.0f} % in a job; other machines {100 * median(stolen):.1f} %, at most "
                      f"{100 * max(stolen):.1f} %"))
     lines = table(["", ""], rows)
-    noisy = [name for name, job in results["jobs"].items() if job["others"] + job["stolen"] > 0.1]
+    noisy = [name for name, job in results["jobs"].items() if job.get("others", 0) + job.get("stolen", 0) > 0.1]
     if noisy:
         lines += [f"**The machine was not quiet**, and figures of all its cores suffer most: during {', '.join(noisy)} "
                   "others took more than a tenth of it.", ""]
