@@ -2,6 +2,7 @@
 """What a bundle costs at size: import, inspect, add, verify, load, each beside its floor or its peer, in one run.
 
     python bench/container.py [--gigabytes 8] [--experts 64] [--tool .build/release/lmoe-tool] [--dir DIR]
+                              [--json FILE]
 
 Makes a synthetic Llama-shaped bf16 checkpoint (normal weights, whose exponents are those of trained ones) and
 LoRA adapters of rank 16 on all linears in DIR (a temporary directory by default; it needs about 2.5 times the
@@ -12,17 +13,17 @@ import json
 import os
 import pathlib
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
+from measuring import HERE, Failure, checked, files_of, keep, median, process
+
 HIDDEN, INNER, KEYS, VOCABULARY, RANK = 4096, 14336, 1024, 128256, 16  # Llama-3 8B
 LINEARS = {"self_attn.q_proj": (HIDDEN, HIDDEN), "self_attn.k_proj": (KEYS, HIDDEN),
            "self_attn.v_proj": (KEYS, HIDDEN), "self_attn.o_proj": (HIDDEN, HIDDEN),
            "mlp.gate_proj": (INNER, HIDDEN), "mlp.up_proj": (INNER, HIDDEN), "mlp.down_proj": (HIDDEN, INNER)}
-HERE = pathlib.Path(__file__).resolve().parent
 CONFIG = {"peft_type": "LORA", "r": RANK, "lora_alpha": 32, "target_modules": sorted(name.split(".")[1] for name in LINEARS), "bias": "none"}
 
 
@@ -76,31 +77,23 @@ def make_adapter(path, layers, seed):
 def safe_open(path):
     """GB/s of reading every tensor of a file with the reference reader, copied out of its map."""
     import safetensors
-    best = 0
+    rates = []
     for _ in range(5):
         start = time.perf_counter()
         with safetensors.safe_open(path, "pt") as file:
             loaded = [file.get_tensor(name).clone() for name in file.keys()]
-        best = max(best, sum(t.numel() * t.element_size() for t in loaded) / (time.perf_counter() - start) / 1e9)
-    print(best)
+        rates.append(sum(t.numel() * t.element_size() for t in loaded) / (time.perf_counter() - start) / 1e9)
+    print(json.dumps(rates))
 
 
 def apart(function, *arguments):
     """Runs one of the functions above in a process of its own: a child's peak memory counts its parent's at the fork."""
     call = f"import sys, pathlib; sys.path.insert(0, {str(HERE)!r}); import container; container.{function}(*{arguments!r})"
     call = call.replace("PosixPath(", "pathlib.PosixPath(")
-    return subprocess.run([sys.executable, "-c", call], check=True, stdout=subprocess.PIPE, text=True).stdout
-
-
-def run(*command):
-    """Seconds, peak MB of the process, stdout."""
-    start = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        output = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, command
-    return time.perf_counter() - start, usage.ru_maxrss / 1024, output
+    done = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Failure([function], done.stderr)
+    return done.stdout
 
 
 def write_and_flush(path, size):
@@ -118,16 +111,19 @@ def write_and_flush(path, size):
 
 
 def main():
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gigabytes", type=float, default=8)
     parser.add_argument("--experts", type=int, default=64)
     parser.add_argument("--tool", default=".build/release/lmoe-tool")
     parser.add_argument("--dir")
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the figures there")
     options = parser.parse_args()
     tool = str(pathlib.Path(options.tool).resolve())
     root = pathlib.Path(tempfile.mkdtemp(dir=options.dir))
     try:
-        measure(root, tool, options)
+        figures = measure(root, tool, options)
+        show(figures)
+        keep(figures, options.json)
     finally:
         shutil.rmtree(root)
 
@@ -135,55 +131,63 @@ def main():
 def measure(root, tool, options):
     layer_bytes = 2 * sum(rows * columns for rows, columns in LINEARS.values())
     layers = max(1, round(options.gigabytes * 1e9 / 0.662 / layer_bytes))
-    bundle, small = str(root / "big.lmoe"), str(root / "small.lmoe")
+    bundle, small = root / "big.lmoe", root / "small.lmoe"
     apart("make_base", root / "base", layers)
-    raw = sum(f.stat().st_size for f in (root / "base").glob("*.safetensors"))
+    found = {"experts": options.experts, "layers": layers, "load": os.getloadavg()[0],
+             "bytes": sum(f.stat().st_size for f in files_of(root / "base") if f.suffix == ".safetensors")}
 
-    seconds, peak, _ = run(tool, "import", "--base", str(root / "base"), "-o", bundle)
-    print(f"import   {raw / 1e9:.2f} GB -> {os.path.getsize(bundle) / 1e9:.2f} GB in {seconds:.1f} s, "
-          f"{raw / seconds / 1e9:.2f} GB/s, peak {peak:.0f} MB")
+    seconds, peak, _ = process(tool, "import", "--base", root / "base", "-o", bundle)
+    found["import"] = {"seconds": seconds, "peak": peak, "bundle_bytes": os.path.getsize(bundle)}
 
-    extra, writes = [], []
+    adds = []
     for index in range(options.experts):
         adapter = root / f"adapter{index}"
         apart("make_adapter", adapter, layers, index)
         before = os.path.getsize(bundle)
-        seconds, peak, output = run(tool, "add", bundle, f"expert{index}={adapter}", "--json")
+        seconds, peak, output = process(tool, "add", bundle, f"expert{index}={adapter}", "--json")
         written = json.loads(output)["written_bytes"]
-        floor = write_and_flush(root / "floor", written)
-        extra.append(1000 * (seconds - floor))
-        writes.append((written, os.path.getsize(bundle) - before, 1000 * seconds, 1000 * floor, peak))
+        assert written == os.path.getsize(bundle) - before
+        adds.append({"written": written, "seconds": seconds, "peak": peak,
+                     "floor_seconds": write_and_flush(root / "floor", written)})
         shutil.rmtree(adapter)
-    info = json.loads(run(tool, "inspect", bundle, "--json", "--tensors")[2])
+    info = json.loads(process(tool, "inspect", bundle, "--json", "--tensors")[2])
     tensors = [t for t in info["tensors"] if t["bank"] == f"expert/expert{options.experts - 1}"]
-    stored = sum(t["stored_bytes"] for t in tensors)
-    written, grown, seconds, floor, peak = writes[-1]
-    limit = stored + 256 * len(tensors) + 65536
-    assert written == grown
-    print(f"add      wrote {written} bytes for {stored} stored ({len(tensors)} tensors): "
-          f"{written - stored} more, allowed {limit - stored}")
-    print(f"add      median {statistics.median(w[2] for w in writes):.0f} ms, writing and flushing as much "
-          f"{statistics.median(w[3] for w in writes):.0f} ms, beyond that {statistics.median(extra):.0f} ms; peak {peak:.0f} MB")
+    found["add"] = {"stored": sum(t["stored_bytes"] for t in tensors), "tensors": len(tensors), "runs": adds}
 
     apart("make_base", root / "small", 1)
-    run(tool, "import", "--base", str(root / "small"), "-o", small)
+    process(tool, "import", "--base", root / "small", "-o", small)
+    found["starts"] = {}
     for name, path in (("inspect", bundle), ("inspect of a small bundle", small), ("--version", None)):
         command = (tool, "inspect", path, "--json") if path else (tool, "--version")
-        times = [1000 * run(*command)[0] for _ in range(21)]
-        print(f"{name:8} {os.path.getsize(path) / 1e9 if path else 0:.2f} GB: median {statistics.median(times):.1f} ms whole process")
+        found["starts"][name] = {"bytes": os.path.getsize(path) if path else 0,
+                                 "seconds": [process(*command)[0] for _ in range(21)]}
 
-    run(tool, "compact", bundle, "--codec", "raw")
-    result = json.loads(run(tool, "bench", "verify", bundle, "--rounds", "5", "--json")[2])
-    print(f"verify   {result['verify_gb_s']:.1f} GB/s, raw; memory reads {result['memory_gb_s']:.1f} GB/s "
-          f"({100 * result['share']:.0f} %), read(2) alone {result['read_gb_s']:.1f} GB/s "
-          f"({100 * result['share_of_read']:.0f} %)")
+    process(tool, "compact", bundle, "--codec", "raw")
+    found["verify"] = json.loads(process(tool, "bench", "verify", bundle, "--rounds", "5", "--json")[2])
+    found["safe_open_gb_s"] = json.loads(apart("safe_open", root / "small" / "model-00001-of-00001.safetensors"))
+    found["load_all"] = json.loads(process(tool, "bench", "load", small, "--rounds", "5", "--json")[2])
+    return found
 
-    one = root / "small" / "model-00001-of-00001.safetensors"
-    theirs = float(apart("safe_open", one))
-    ours = json.loads(run(tool, "bench", "load", small, "--rounds", "5", "--json")[2])
-    print(f"load     {ours['load_gb_s']:.2f} GB/s decoded and checked; safetensors.safe_open {theirs:.2f} GB/s, "
-          f"unchecked; ratio {ours['load_gb_s'] / theirs:.2f}")
+
+def show(f):
+    made, adds = f["import"], f["add"]["runs"]
+    print(f"import   {f['bytes'] / 1e9:.2f} GB -> {made['bundle_bytes'] / 1e9:.2f} GB in {made['seconds']:.1f} s, "
+          f"{f['bytes'] / made['seconds'] / 1e9:.2f} GB/s, peak {made['peak'] / 1e6:.0f} MB")
+    written, stored, tensors = adds[-1]["written"], f["add"]["stored"], f["add"]["tensors"]
+    print(f"add      wrote {written} bytes for {stored} stored ({tensors} tensors): "
+          f"{written - stored} more, allowed {256 * tensors + 65536}")
+    print(f"add      median {1000 * median(a['seconds'] for a in adds):.0f} ms, writing and flushing as much "
+          f"{1000 * median(a['floor_seconds'] for a in adds):.0f} ms, beyond that "
+          f"{1000 * median(a['seconds'] - a['floor_seconds'] for a in adds):.0f} ms; peak {adds[-1]['peak'] / 1e6:.0f} MB")
+    for name, start in f["starts"].items():
+        print(f"{name:8} {start['bytes'] / 1e9:.2f} GB: median {1000 * median(start['seconds']):.1f} ms whole process")
+    verify, theirs, ours = f["verify"], max(f["safe_open_gb_s"]), f["load_all"]["load_gb_s"]
+    print(f"verify   {verify['verify_gb_s']:.1f} GB/s, raw; memory reads {verify['memory_gb_s']:.1f} GB/s "
+          f"({100 * verify['share']:.0f} %), read(2) alone {verify['read_gb_s']:.1f} GB/s "
+          f"({100 * verify['share_of_read']:.0f} %)")
+    print(f"load     {ours:.2f} GB/s decoded and checked; safetensors.safe_open {theirs:.2f} GB/s, "
+          f"unchecked; ratio {ours / theirs:.2f}")
 
 
 if __name__ == "__main__":
-    main()
+    checked(main)

@@ -2,141 +2,97 @@
 """Prompts and tokens of a mixture beside llama.cpp with the same adapters, in one run.
 
     python bench/inference.py TOOL --llama-cpp DIR [--shapes s15m s110m smol135m] [--types f16 q8_0 q4_0] [--quick]
-                              [--models DIR]
+                              [--models DIR] [--json FILE]
 
 Makes random Llama models in float16 with four rank-16 LoRA adapters on all linear layers, bundles of them with a
-dense softmax gate for each layer, and GGUF files of them (f16 model, f16 adapters). Then the two programs take turns:
-each round is a process of either, in which the bare base and the base with four adapters take turns again. llama.cpp
-applies its adapters with the fixed weight 1/4; it has no gate.
+dense softmax gate for each layer, and GGUF files of them. Then the two programs take turns: each round is a process of
+either, in which the bare base and the base with four adapters take turns again. llama.cpp applies its adapters with
+the fixed weight 1/4; it has no gate.
 
 With other types than f16 each program has the base as it quantizes it itself, all matrices alike, the embedding too; the
-experts in the bundle are Q8_0 then, and llama.cpp's adapters stay f16, for it knows no others.
+experts in the bundle are Q8_0 then, and so are llama.cpp's adapters, as its own conversion makes them: the factors A.
+The factors B stay f16 there, for their rows of 16 are not whole blocks. `--adapters f16` keeps all of them f16.
 
 DIR is llama.cpp's source with a build in DIR/build. What is timed there is bench/llama_peer.c, a small program over
 its library (llama-bench takes no adapters), compiled here with cc; llama-bench runs too, to show that the small
 program is not slower. Of llama.cpp the better setting of flash attention counts, found at the start.
-Needs numpy and safetensors, and for the conversion torch, transformers, gguf and sentencepiece.
+Needs numpy, and for the conversion torch, transformers, gguf and sentencepiece.
 """
 import argparse
 import json
 import os
 import pathlib
-import statistics
-import struct
-import subprocess
 import sys
 import tempfile
-import time
 
-import numpy as np
-from safetensors.numpy import save_file
+from checkpoints import SHAPES, make_adapter, make_base
+from measuring import HERE, apart, checked, in_turns, keep, median, paired, run
 
-HERE = pathlib.Path(__file__).resolve().parent
-EXPERTS, RANK, ALPHA = 4, 16, 32
-# hidden, inner, layers, heads, key-value heads, vocabulary, positions, theta
-SHAPES = {
-    "s15m": (288, 768, 6, 6, 6, 32000, 2048, 10000.0),
-    "s110m": (768, 2048, 12, 12, 12, 32000, 2048, 10000.0),
-    "smol135m": (576, 1536, 30, 9, 3, 49152, 8192, 100000.0),
-}
+EXPERTS, RANK = 4, 16
+KEYS = [("base", "prompt"), ("base", "tokens"), ("adapters", "prompt"), ("adapters", "tokens")]
+PEER, OURS, OURS_F32 = "llama.cpp, f16 cache", "lmoe-tool, f16 cache", "lmoe-tool, f32 cache"
 
 
 # MARK: Models
 
-def linears(shape):
-    hidden, inner, _, heads, kv_heads, *_ = SHAPES[shape]
-    keys = hidden // heads * kv_heads
-    return {"self_attn.q_proj": (hidden, hidden), "self_attn.k_proj": (keys, hidden),
-            "self_attn.v_proj": (keys, hidden), "self_attn.o_proj": (hidden, hidden),
-            "mlp.gate_proj": (inner, hidden), "mlp.up_proj": (inner, hidden), "mlp.down_proj": (hidden, inner)}
-
-
-def sentencepiece(vocabulary):
-    """A SentencePiece model of that many pieces, which the conversion asks for: protocol buffers by hand."""
-    def field(number, content):  # of bytes, shorter than 128
-        return bytes([number << 3 | 2, len(content)]) + content
-
-    unknown, control, byte = 2, 3, 6
-    pieces = [("<unk>", unknown), ("<s>", control), ("</s>", control)] + [(f"<0x{b:02X}>", byte) for b in range(256)]
-    pieces += [(f"\u2581w{i}", 1) for i in range(vocabulary - len(pieces))]
-    result = b"".join(field(1, field(1, text.encode()) + b"\x15" + struct.pack("<f", -i) + bytes([3 << 3, kind]))
-                      for i, (text, kind) in enumerate(pieces))
-    # The trainer's part: byte-pair encoding (field 3 is 2) with byte fallback (field 35 is true).
-    return result + field(2, b"\x18\x02\x98\x02\x01")
-
-
 def make_model(path, shape):
-    """A checkpoint and adapters as Hugging Face and PEFT write them."""
-    hidden, inner, layers, heads, kv_heads, vocabulary, positions, theta = SHAPES[shape]
-    random = np.random.default_rng(0)
-
-    def normal(*size, scale=0.02):
-        return (random.standard_normal(size, dtype=np.float32) * scale).astype(np.float16)
-
-    base = path / "base"
-    base.mkdir(parents=True)
-    tensors = {"model.embed_tokens.weight": normal(vocabulary, hidden),
-               "model.norm.weight": np.ones(hidden, np.float16)}
-    for layer in range(layers):
-        prefix = f"model.layers.{layer}."
-        for name, size in linears(shape).items():
-            tensors[f"{prefix}{name}.weight"] = normal(*size)
-        for name in ("input_layernorm", "post_attention_layernorm"):
-            tensors[f"{prefix}{name}.weight"] = np.ones(hidden, np.float16)
-    save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
-    config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": hidden,
-              "intermediate_size": inner, "num_hidden_layers": layers, "num_attention_heads": heads,
-              "num_key_value_heads": kv_heads, "vocab_size": vocabulary, "max_position_embeddings": positions,
-              "rms_norm_eps": 1e-5, "rope_theta": theta, "tie_word_embeddings": True, "hidden_act": "silu",
-              "attention_bias": False, "mlp_bias": False, "bos_token_id": 1, "eos_token_id": 2, "torch_dtype": "float16"}
-    (base / "config.json").write_text(json.dumps(config))
-    (base / "tokenizer.model").write_bytes(sentencepiece(vocabulary))
-    for index in range(EXPERTS):
-        adapter = path / f"adapter{index}"
-        adapter.mkdir()
-        tensors = {}
-        for layer in range(layers):
-            for name, (outputs, inputs) in linears(shape).items():
-                key = f"base_model.model.model.layers.{layer}.{name}"
-                tensors[f"{key}.lora_A.weight"] = normal(RANK, inputs, scale=inputs ** -0.5)
-                tensors[f"{key}.lora_B.weight"] = normal(outputs, RANK, scale=0.01)
-        save_file(tensors, adapter / "adapter_model.safetensors", metadata={"format": "pt"})
-        (adapter / "adapter_config.json").write_text(json.dumps(
-            {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": RANK, "lora_alpha": ALPHA, "bias": "none",
-             "base_model_name_or_path": shape, "target_modules": sorted(n.split(".")[1] for n in linears(shape))}))
-
-
-def run(*command, **options):
-    result = subprocess.run([str(part) for part in command], capture_output=True, text=True, **options)
-    if result.returncode != 0:
-        sys.exit(f"{command}\n{result.stdout[-2000:]}{result.stderr[-4000:]}")
-    return result.stdout
-
-
-def prepare(tool, llama, program, path, shape, types):
-    """Everything that both sides read, made where it is not there yet."""
     if not (path / "base").exists():
-        make_model(path, shape)
+        make_base(path / "base", shape)
+    for index in range(EXPERTS):
+        if not (path / f"adapter{index}").exists():
+            make_adapter(path / f"adapter{index}", shape, RANK, index, base=shape)
+
+
+def made_anew(path, source):
+    """Whether a file is to be made: it is not there, or older than what it is made of."""
+    return not path.exists() or path.stat().st_mtime < source.stat().st_mtime
+
+
+def prepare_bundles(tool, path, shape, types):
+    """The bundles, made where they are not there yet."""
+    if not (path / "base" / "tokenizer.json").exists():  # of an earlier version of this script
+        for old in [path / "base", *(path / f"adapter{index}" for index in range(EXPERTS))]:
+            for file in old.glob("*"):
+                file.unlink()
+            if old.exists():
+                old.rmdir()
+    apart(make_model, path, shape)
+    newest = path / f"adapter{EXPERTS - 1}" / "adapter_config.json"
     for codec in ("raw", "planes"):
         bundle = path / f"{codec}.lmoe"
-        if not bundle.exists():
+        if made_anew(bundle, newest):
             experts = [part for i in range(EXPERTS) for part in ("--expert", f"e{i}={path / f'adapter{i}'}")]
-            run(tool, "import", "--base", path / "base", *experts, "--codec", codec, "-o", bundle)
+            run(tool, "import", "--base", path / "base", *experts, "--codec", codec, "--force", "-o", bundle)
             run(tool, "gate", "init", bundle, "--kind", "random", "--scope", "layer", "--name", "dense")
-    if not (path / "base.gguf").exists():
+    for kind in types:
+        if made_anew(bundle_of(path, kind), path / "raw.lmoe"):
+            bundle_of(path, kind).unlink(missing_ok=True)
+            run(tool, "quantize", path / "raw.lmoe", "--base", kind, "--experts", "q8_0", "-o", bundle_of(path, kind))
+
+
+def prepare(tool, llama, program, path, shape, types, adapters):
+    """Everything that both sides read, made where it is not there yet."""
+    prepare_bundles(tool, path, shape, types)
+    newest = path / f"adapter{EXPERTS - 1}" / "adapter_config.json"
+    if made_anew(path / "base.gguf", newest):
         run(sys.executable, llama / "convert_hf_to_gguf.py", path / "base", "--outtype", "f16",
             "--outfile", path / "base.gguf")
-    for index in range(EXPERTS):
-        if not (path / f"adapter{index}.gguf").exists():
-            run(sys.executable, llama / "convert_lora_to_gguf.py", "--base", path / "base", "--outtype", "f16",
-                "--outfile", path / f"adapter{index}.gguf", path / f"adapter{index}")
     for kind in types:
-        if kind == "f16":
-            continue
-        if not gguf(path, kind).exists():
+        for index, file in enumerate(adapter_files(path, kind, adapters)):
+            if made_anew(file, newest):
+                run(sys.executable, llama / "convert_lora_to_gguf.py", "--base", path / "base", "--outtype",
+                    adapter_type(kind, adapters), "--outfile", file, path / f"adapter{index}")
+        if made_anew(gguf(path, kind), path / "base.gguf"):
             run(program, "quantize", path / "base.gguf", gguf(path, kind), kind)
-        if not bundle_of(path, kind).exists():
-            run(tool, "quantize", path / "raw.lmoe", "--base", kind, "--experts", "q8_0", "-o", bundle_of(path, kind))
+
+
+def adapter_type(kind, adapters):
+    return "q8_0" if kind != "f16" and adapters == "alike" else "f16"
+
+
+def adapter_files(path, kind, adapters):
+    suffix = "" if adapter_type(kind, adapters) == "f16" else "-q8_0"
+    return [path / f"adapter{index}{suffix}.gguf" for index in range(EXPERTS)]
 
 
 def gguf(path, kind):
@@ -163,18 +119,18 @@ class Peer:
     def __init__(self, program, path, kind, options):
         self.program, self.path, self.options, self.flash = program, path, options, 1
         self.model = gguf(path, kind)
+        self.adapters = [part for file in adapter_files(path, kind, options.adapters) for part in (file, 1 / EXPERTS)]
 
     def round(self, cache, rounds):
         o = self.options
-        adapters = [part for i in range(EXPERTS) for part in (self.path / f"adapter{i}.gguf", 1 / EXPERTS)]
         output = run(*o.under.split(), self.program, self.model, o.threads, cache, self.flash, o.prompt, o.depth, o.tokens,
-                     rounds, *adapters)
+                     rounds, *self.adapters)
         found = {(side, what): [] for side in ("base", "adapters") for what in ("prompt", "tokens")}
         for line in output.splitlines():
             side, _, prompt, _, token = line.split()
             found[side, "prompt"].append(o.prompt / float(prompt))
             found[side, "tokens"].append(1 / float(token))
-        return {key: statistics.median(values) for key, values in found.items()}
+        return {key: median(values) for key, values in found.items()}
 
     def choose_flash(self, rounds):
         """The setting under which prompts and tokens together take less time."""
@@ -200,74 +156,93 @@ class Ours:
                 for what, stage in (("prompt", "prefill"), ("tokens", "decode"))}
 
 
-def first_token(command):
-    start = time.perf_counter()
-    run(*command)
-    return time.perf_counter() - start
-
-
-def compare(tool, program, path, shape, kind, options):
+def compare(tool, llama, program, path, shape, kind, options):
+    """The rates of all rounds, and what the tool says of its floors."""
     peer, ours = Peer(program, path, kind, options), Ours(tool, path, kind, options)
     inner = 1 if options.quick else 3
     peer.choose_flash(inner)
-    sides = {"llama.cpp, f16 cache": (peer, "f16"), "lmoe-tool, f16 cache": (ours, "f16"),
-             "lmoe-tool, f32 cache": (ours, "f32")}
-    rates = {name: {} for name in sides}
-    reports = []
+    sides = {PEER: (peer, "f16"), OURS: (ours, "f16"), OURS_F32: (ours, "f32")}
+    rates = {name: {key: [] for key in KEYS} for name in sides}
+    reports = {OURS: [], OURS_F32: []}
     for number in range(options.rounds):
-        names = list(sides) if number % 2 == 0 else list(reversed(sides))
-        for name in names:
+        for name in in_turns(sides, number):
             program, cache = sides[name]
             for key, rate in program.round(cache, inner).items():
-                rates[name].setdefault(key, []).append(rate)
+                rates[name][key].append(rate)
             if program is ours:
-                reports.append(ours.report)
-    print(f"{shape}, {kind}: prompt {options.prompt}, then {options.tokens} tokens after {options.depth}; {options.threads} threads; "
-          f"llama.cpp with flash attention {'on' if peer.flash else 'off'}; load {os.getloadavg()[0]:.1f}"
-          + (f"; both under {options.under}" if options.under else ""))
-    keys = [("base", "prompt"), ("base", "tokens"), ("adapters", "prompt"), ("adapters", "tokens")]
+                reports[name].append(ours.report)
+    return {"shape": shape, "type": kind, "prompt": options.prompt, "tokens": options.tokens, "depth": options.depth,
+            "threads": options.threads, "rounds": options.rounds, "inner_rounds": inner, "under": options.under,
+            "flash_attention": bool(peer.flash), "load": os.getloadavg()[0],
+            "peer_adapters": adapter_type(kind, options.adapters),
+            "peer_adapter_bytes": sum(f.stat().st_size for f in adapter_files(path, kind, options.adapters)),
+            "tokens_s": {name: {" ".join(key): values for key, values in found.items()} for name, found in rates.items()},
+            "weight_bytes": {side: reports[OURS][0][side]["weight_bytes"] for side in ("base", "mixture")},
+            "floors": {name: [floors(report) for report in found] for name, found in reports.items()},
+            "kernels": next((reports[OURS][0][key] for key in ("kernels", "kernel", "variant", "kernel_variant")
+                             if key in reports[OURS][0]), None),
+            "llama_bench": llama_bench(llama, path, kind, options, int(peer.flash))}
+
+
+def floors(report):
+    """The figures of a report that say what the machine can do, and which share of it was reached."""
+    found = {key: value for key, value in report.items() if key.endswith(("_gb_s", "_gflop_s"))}
+    for side in ("base", "mixture"):
+        found |= {f"{side} {key}": value for key, value in report[side].items() if key.endswith("_share")}
+    return found
+
+
+def costs(figures, name):
+    """For prompts and for tokens, how many times the bare base's time the mixture takes, round by round."""
+    rates = figures["tokens_s"][name]
+    return {what: paired(rates[f"base {what}"], rates[f"adapters {what}"]) for what in ("prompt", "tokens")}
+
+
+def bytes_ratio(figures):
+    """Bytes of weights that a token of the mixture reads, over those of the bare base."""
+    return figures["weight_bytes"]["mixture"] / figures["weight_bytes"]["base"]
+
+
+def ratios(figures, name):
+    """Ours over the peer's, round by round: rounds of both are neighbours in time."""
+    rates = figures["tokens_s"]
+    return {key: paired(rates[name][key], rates[PEER][key]) for key in rates[name]}
+
+
+def show(figures):
+    print(f"{figures['shape']}, {figures['type']}: prompt {figures['prompt']}, then {figures['tokens']} tokens after "
+          f"{figures['depth']}; {figures['threads']} threads; llama.cpp with flash attention "
+          f"{'on' if figures['flash_attention'] else 'off'}, its adapters {figures['peer_adapters']}; "
+          f"load {figures['load']:.1f}" + (f"; both under {figures['under']}" if figures["under"] else ""))
     print(f"  {'tokens/s':24}{'base prompt':>13}{'base decode':>13}{'4 ad. prompt':>14}{'4 ad. decode':>14}")
-    median = {name: {key: statistics.median(values[key]) for key in keys} for name, values in rates.items()}
-    for name, values in median.items():
-        print(f"  {name:24}{values[keys[0]]:13.1f}{values[keys[1]]:13.1f}{values[keys[2]]:14.1f}{values[keys[3]]:14.1f}")
-    for name in list(sides)[1:]:
-        # Rounds of both are pairs: neighbours in time.
-        ratios = [statistics.median(a / b for a, b in zip(rates[name][key], rates["llama.cpp, f16 cache"][key])) for key in keys]
-        print(f"  {'ratio, ' + name.split(', ')[1]:24}{ratios[0]:13.2f}{ratios[1]:13.2f}{ratios[2]:14.2f}{ratios[3]:14.2f}")
-    for name, values in median.items():
-        print(f"  cost of four adapters, {name}: prompt × {values[keys[0]] / values[keys[2]]:.2f}, "
-              f"tokens × {values[keys[1]] / values[keys[3]]:.2f}")
-    shares = {(side, stage): statistics.median(r[side][f"{stage}_share"] for r in reports)
-              for side in ("base", "mixture") for stage in ("prefill", "decode")}
-    print("  share of the floor: " + ", ".join(f"{side} {stage} {100 * share:.0f} %" for (side, stage), share in shares.items())
-          + f" ({statistics.median(r['memory_gb_s'] for r in reports):.0f} GB/s, "
-            f"{statistics.median(r['matrix_gflop_s'] for r in reports):.0f} GFLOP/s)")
 
-    ids = ",".join(str(3 + i) for i in range(options.depth))
-    adapters = [part for i in range(EXPERTS) for part in (path / f"adapter{i}.gguf", 1 / EXPERTS)]
-    with tempfile.TemporaryDirectory() as scratch:
-        bundles = {codec: path / f"{codec}.lmoe" for codec in ("raw", "planes")} if kind == "f16" else {kind: ours.bundle}
-        commands = {f"lmoe-tool, {name}": (tool, "logits", bundle, "--gate", "dense", "--ids", ids,
-                                           "-o", f"{scratch}/{name}.safetensors", "--threads", options.threads)
-                    for name, bundle in bundles.items()}
-        commands["llama.cpp"] = (peer.program, peer.model, options.threads, "f16", peer.flash, options.depth,
-                                 options.depth, 0, 0, *adapters)
-        times = {name: [] for name in commands}
-        for number in range(4 if options.quick else 10):
-            for name, command in commands.items():
-                seconds = first_token((*options.under.split(), *command))
-                if number > 0:
-                    times[name].append(seconds)
-    print(f"  whole process to the logits of {options.depth} tokens, four adapters, warm: "
-          + ", ".join(f"{name} {1000 * statistics.median(values):.0f} ms" for name, values in times.items()))
+    def line(name, cells):
+        print(f"  {name:24}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, (13, 13, 14, 14))))
+    for name, rates in figures["tokens_s"].items():
+        line(name, [f"{median(values):.1f}" for values in rates.values()])
+    for name in (OURS, OURS_F32):
+        line("ratio, " + name.split(", ")[1], [f"{median(values):.2f}" for values in ratios(figures, name).values()])
+    for name in figures["tokens_s"]:
+        cost = costs(figures, name)
+        print(f"  cost of four adapters, {name}: prompt × {median(cost['prompt']):.2f}, "
+              f"tokens × {median(cost['tokens']):.2f}"
+              + (f"; bytes read × {bytes_ratio(figures):.3f}, so × {median(cost['tokens']) / bytes_ratio(figures):.3f} "
+                 "beyond them" if name != PEER else ""))
+    for name in (OURS, OURS_F32):
+        found = {key: median(report[key] for report in figures["floors"][name]) for key in figures["floors"][name][0]}
+        print(f"  share of the floor, {name.split(', ')[1]}: " + ", ".join(
+            f"{key.removesuffix('_share')} {100 * value:.0f} %" for key, value in found.items() if key.endswith("_share"))
+            + " (" + ", ".join(f"{value:.0f} {key}" for key, value in found.items() if not key.endswith("_share")) + ")")
+    if figures["llama_bench"]:
+        print("  llama-bench, bare base: " + ", ".join(f"{k} {v:.1f}" for k, v in figures["llama_bench"].items()), flush=True)
 
 
-def llama_bench(llama, path, kind, options, flash=1):
+def llama_bench(llama, path, kind, options, flash):
     """What llama-bench itself finds for the bare base, to compare with the small program's figures."""
-    rows = json.loads(run(*options.under.split(), llama / "build" / "bin" / "llama-bench", "-m", gguf(path, kind), "-t", options.threads, "-ngl", 0,
-                          "-fa", flash, "-p", options.prompt, "-n", options.tokens, "-d", 0, "-r", 3, "-o", "json"))
-    print("  llama-bench, bare base: " + ", ".join(
-        f"{'prompt' if row['n_prompt'] else 'tokens'} {row['avg_ts']:.1f}" for row in rows))
+    rows = json.loads(run(*options.under.split(), llama / "build" / "bin" / "llama-bench", "-m", gguf(path, kind), "-t",
+                          options.threads, "-ngl", 0, "-fa", flash, "-p", options.prompt, "-n", options.tokens, "-d", 0,
+                          "-r", 3, "-o", "json"))
+    return {"prompt" if row["n_prompt"] else "tokens": row["avg_ts"] for row in rows}
 
 
 def main():
@@ -276,6 +251,8 @@ def main():
     parser.add_argument("--llama-cpp", required=True, type=pathlib.Path)
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--types", nargs="+", choices=["f16", "q8_0", "q4_0", "q4_k", "q6_k"], default=["f16", "q8_0", "q4_0"])
+    parser.add_argument("--adapters", choices=["alike", "f16"], default="alike",
+                        help="of llama.cpp: in the type of our experts, or always f16")
     parser.add_argument("--models", type=pathlib.Path, help="keep the models here; a temporary directory if not given")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--prompt", type=int, default=512)
@@ -284,20 +261,22 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--under", default="", metavar="COMMAND",
                         help='run both programs under it, as "chrt -r 1" or "taskset -c 0,1"')
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the figures of all rounds there")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and tokens")
     options = parser.parse_args()
     if options.quick:
-        options.rounds, options.tokens = 2, 32
-    llama = options.llama_cpp.resolve()
+        options.rounds, options.tokens = min(options.rounds, 2), 32
+    llama, found = options.llama_cpp.resolve(), []
     with tempfile.TemporaryDirectory() as scratch:
         root = options.models or pathlib.Path(scratch)
         program = peer_program(llama, pathlib.Path(scratch))
         for shape in options.shapes:
-            prepare(options.tool, llama, program, root / shape, shape, options.types)
+            prepare(options.tool, llama, program, root / shape, shape, options.types, options.adapters)
             for kind in options.types:
-                compare(options.tool, program, root / shape, shape, kind, options)
-                llama_bench(llama, root / shape, kind, options)
+                found.append(compare(options.tool, llama, program, root / shape, shape, kind, options))
+                show(found[-1])
+                keep(found, options.json)
 
 
 if __name__ == "__main__":
-    main()
+    checked(main)

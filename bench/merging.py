@@ -1,32 +1,24 @@
+#!/usr/bin/env python3
 """Times merging of adapters: lmoe-tool beside PEFT, whole processes, one run.
 
     python bench/merging.py TOOL [--shape smol135m] [--adapters 4] [--rank 16] [--rounds 3] [--methods svd,linear,cat,ties]
     python bench/merging.py TOOL --into-base     # four adapters into a model of the 7 B shape, beside a copy of its files
 
-Needs torch, transformers, peft and safetensors. The model and its adapters have random weights of the shape asked for;
-PEFT loads the model, merges with add_weighted_adapter in a process of
-its own. Every figure is the median of the rounds, the programs taking turns.
+Needs numpy, torch, transformers, peft and safetensors. The model and its adapters have random weights of the shape asked for;
+PEFT loads the model and merges with add_weighted_adapter in a
+process of its own. Every figure is the median of the rounds, the programs taking turns.
 """
 
 import argparse
 import json
 import os
 import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-SHAPES = {
-    "s15m": dict(hidden_size=288, num_hidden_layers=6, num_attention_heads=6, num_key_value_heads=6,
-                 intermediate_size=768, vocab_size=32000),
-    "s110m": dict(hidden_size=768, num_hidden_layers=12, num_attention_heads=12, num_key_value_heads=12,
-                  intermediate_size=2048, vocab_size=32000),
-    "smol135m": dict(hidden_size=576, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3,
-                     intermediate_size=1536, vocab_size=49152),
-}
+from checkpoints import SHAPES, make_adapter, make_base
+from measuring import apart, checked, in_turns, keep, median, paired, process
 
 PEER = """
 import sys, torch
@@ -46,30 +38,9 @@ model.save_pretrained(out, selected_adapters=["merged"])
 
 
 def make(directory, shape, count, rank):
-    import torch
-    from safetensors.torch import save_file
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    config = LlamaConfig(tie_word_embeddings=True, max_position_embeddings=2048, **SHAPES[shape])
-    LlamaForCausalLM(config).save_pretrained(directory / "base")
-    d, f = config.hidden_size, config.intermediate_size
-    kv = d // config.num_attention_heads * config.num_key_value_heads
-    linears = {"self_attn.q_proj": (d, d), "self_attn.k_proj": (kv, d), "self_attn.v_proj": (kv, d),
-               "self_attn.o_proj": (d, d), "mlp.gate_proj": (f, d), "mlp.up_proj": (f, d), "mlp.down_proj": (d, f)}
+    make_base(directory / "base", shape, "f32")
     for i in range(count):
-        tensors = {}
-        for layer in range(config.num_hidden_layers):
-            for name, (out, inner) in linears.items():
-                key = f"base_model.model.model.layers.{layer}.{name}"
-                tensors[f"{key}.lora_A.weight"] = torch.randn(rank, inner) * inner**-0.5
-                tensors[f"{key}.lora_B.weight"] = torch.randn(out, rank) * 0.02
-        path = directory / f"adapter{i}"
-        path.mkdir()
-        save_file(tensors, path / "adapter_model.safetensors", metadata={"format": "pt"})
-        (path / "adapter_config.json").write_text(json.dumps({
-            "peft_type": "LORA", "r": rank, "lora_alpha": 2 * rank, "task_type": "CAUSAL_LM", "bias": "none",
-            "target_modules": [n.split(".")[1] for n in linears], "base_model_name_or_path": "base"}))
+        make_adapter(directory / f"adapter{i}", shape, rank, i, "f32")
 
 
 def make_large(directory, count, rank):
@@ -125,18 +96,7 @@ def make_large(directory, count, rank):
         "max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": False,
         "hidden_act": "silu", "torch_dtype": "bfloat16"}))
     for i in range(count):
-        factors = {}
-        for layer in range(layers):
-            for name, (out, inner) in linears.items():
-                key = f"base_model.model.model.layers.{layer}.{name}"
-                factors[f"{key}.lora_A.weight"] = random.standard_normal((rank, inner), numpy.float32) * inner**-0.5
-                factors[f"{key}.lora_B.weight"] = random.standard_normal((out, rank), numpy.float32) * 0.02
-        path = directory / f"adapter{i}"
-        path.mkdir()
-        save_file(factors, path / "adapter_model.safetensors", metadata={"format": "pt"})
-        (path / "adapter_config.json").write_text(json.dumps({
-            "peft_type": "LORA", "r": rank, "lora_alpha": 2 * rank, "task_type": "CAUSAL_LM", "bias": "none",
-            "target_modules": [n.split(".")[1] for n in linears], "base_model_name_or_path": "base"}))
+        make_adapter(directory / f"adapter{i}", (d, f, layers, 32, 32, vocabulary, 4096, 10000.0), rank, i, "f32")
 
 
 def into_base(options, directory):
@@ -147,40 +107,44 @@ def into_base(options, directory):
     copy = [sys.executable, "-c", "import os, shutil, sys\nshutil.copytree(*sys.argv[1:])\nos.sync()",
             str(directory / "base"), str(out)]
     merge = [options.tool, "merge", *adapters, "--base", str(directory / "base"), "--into-base", "-o", str(out)]
-    figures = {"copy": [], "merge": []}
+    runs = {"copy": [], "merge": []}
     for _ in range(options.rounds):
         for who, command in (("copy", copy), ("merge", merge)):
-            figures[who].append(run(command))
+            runs[who].append(process(*command)[:2])
             shutil.rmtree(out)
-    for who, runs in figures.items():
-        seconds, memory = (statistics.median(x) for x in zip(*runs))
-        print(f"{who:6} {seconds:7.1f} s {size / seconds / 1e9:6.2f} GB/s {memory:6.0f} MB")
+    return {"bytes": size, "rounds": options.rounds, "runs": runs}
 
 
-def apart(make, *arguments):
-    """Calls `make` in a process of its own: what it takes would count as the peak of every process after it."""
-    child = os.fork()
-    if child == 0:
-        try:
-            make(*arguments)
-            os._exit(0)
-        except BaseException as error:
-            print(error, file=sys.stderr)
-            os._exit(1)
-    if os.waitpid(child, 0)[1]:
-        sys.exit("the models could not be made")
+def show_into_base(figures):
+    for who, runs in figures["runs"].items():
+        seconds, memory = (median(x) for x in zip(*runs))
+        print(f"{who:6} {seconds:7.1f} s {figures['bytes'] / seconds / 1e9:6.2f} GB/s {memory / 1e6:6.0f} MB")
 
 
-def run(command):
-    """Seconds and peak megabytes of a process."""
-    before = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    error = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - before
-    if status:
-        sys.exit(f"{command[:3]} failed: {error.decode()[-500:]}")
-    return seconds, usage.ru_maxrss / 1024
+def compare(options, directory, method):
+    """Seconds and peak bytes of both, round by round."""
+    out, runs = directory / "out", {"ours": [], "peft": []}
+    adapters = [directory / f"adapter{i}" for i in range(options.adapters)]
+    rank = ["--rank", options.rank] if method in ("svd", "ties") else []
+    commands = {"ours": [options.tool, "merge", *adapters, "--method", method, *rank, "-o", out],
+                "peft": [sys.executable, "-c", PEER, directory / "base", out, method, options.rank, *adapters]}
+    for number in range(options.rounds):
+        for who in in_turns(commands, number):
+            runs[who].append(process(*commands[who])[:2])
+            shutil.rmtree(out)
+    return {"shape": options.shape, "adapters": options.adapters, "rank": options.rank, "rounds": options.rounds,
+            "method": method, "load": os.getloadavg()[0], "runs": runs}
+
+
+def faster(figures):
+    """How many times as long PEFT takes, round by round."""
+    return paired(*([seconds for seconds, _ in figures["runs"][who]] for who in ("peft", "ours")))
+
+
+def show(figures):
+    medians = [[median(x) for x in zip(*runs)] for runs in figures["runs"].values()]
+    cells = [f"{seconds:8.2f} s {memory / 1e6:5.0f} MB" for seconds, memory in medians]
+    print(f"{figures['method']:8} {cells[0]:>18} {cells[1]:>18} {median(faster(figures)):7.1f}x", flush=True)
 
 
 def main():
@@ -193,33 +157,23 @@ def main():
     parser.add_argument("--methods", default="svd,linear,cat,ties")
     parser.add_argument("--into-base", action="store_true")
     parser.add_argument("--scratch", help="where there is room")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of all rounds there")
     options = parser.parse_args()
-    if options.into_base:
-        with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
-            return into_base(options, Path(scratch))
-    with tempfile.TemporaryDirectory() as scratch:
-        directory = Path(scratch)
+    with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
+        directory, found = Path(scratch), []
+        if options.into_base:
+            found = into_base(options, directory)
+            show_into_base(found)
+            return keep(found, options.json)
         apart(make, directory, options.shape, options.adapters, options.rank)
-        adapters = [str(directory / f"adapter{i}") for i in range(options.adapters)]
         print(f"{options.adapters} adapters of rank {options.rank}, shape {options.shape}, "
               f"median of {options.rounds}; PEFT's linear and ties merge the factors apart, ours the deltas")
         print(f"{'method':8} {'ours':>18} {'PEFT':>18} {'faster':>8}")
         for method in options.methods.split(","):
-            figures = {"ours": [], "peft": []}
-            for _ in range(options.rounds):
-                out = directory / "out"
-                rank = ["--rank", str(options.rank)] if method in ("svd", "ties") else []
-                figures["ours"].append(run(
-                    [options.tool, "merge", *adapters, "--method", method, *rank, "-o", str(out)]))
-                shutil.rmtree(out)
-                figures["peft"].append(run(
-                    [sys.executable, "-c", PEER, str(directory / "base"), str(out), method, str(options.rank),
-                     *adapters]))
-                shutil.rmtree(out)
-            medians = {who: tuple(statistics.median(x) for x in zip(*runs)) for who, runs in figures.items()}
-            cells = [f"{seconds:8.2f} s {memory:5.0f} MB" for seconds, memory in medians.values()]
-            print(f"{method:8} {cells[0]:>18} {cells[1]:>18} {medians['peft'][0] / medians['ours'][0]:7.1f}x")
+            found.append(compare(options, directory, method))
+            show(found[-1])
+            keep(found, options.json)
 
 
 if __name__ == "__main__":
-    main()
+    checked(main)
