@@ -87,6 +87,18 @@ import LMoEExperts
     unsafe times.deallocate()
   }
 
+  // MARK: Timing
+
+  func clearTimes() { unsafe times.update(repeating: 0, count: LMOE_TIMES) }
+
+  /// From now on takes the time of stages, or no longer does.
+  func setTiming(_ isOn: Bool) { unsafe lmoe_decoder_time(decoder, isOn ? times : nil) }
+
+  /// Nanoseconds of one of the kernels' LMOE_TIME values.
+  func nanoseconds(_ place: Int) -> UInt64 { unsafe times[place] }
+
+  // MARK: A token
+
   /// Computes one token.
   ///
   /// - Parameters:

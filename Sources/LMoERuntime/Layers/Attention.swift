@@ -53,7 +53,7 @@ struct Attention: Sendable {
       }
     }
     let mixed = pass.workspace.mixed.rows(x.count, q.width)
-    attend(q, into: mixed, pass)
+    pass.compute.timed(.attention) { attend(q, into: mixed, pass) }
     Linear.forward([Linear.Call(linear: output, output: residual, accumulates: true)], mixed, in: pass)
   }
 

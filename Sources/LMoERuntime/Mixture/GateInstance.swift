@@ -62,6 +62,11 @@ struct GateInstance: Sendable {
   ///   - input: What the gate looks at [T, inputs].
   ///   - weights: Where the weights go [T, width].
   func weigh(_ input: Rows, into weights: Rows, in pass: Pass) {
+    pass.compute.timed(.gates) { decide(input, into: weights, in: pass) }
+    pass.recorder?.record(name, weights)
+  }
+
+  private func decide(_ input: Rows, into weights: Rows, in pass: Pass) {
     // The second half is scratch of the kernel.
     let products = pass.workspace.gateScores.rows(input.count, 2 * max(1, routed.count))
     if let rows, !routed.isEmpty {
@@ -72,7 +77,6 @@ struct GateInstance: Sendable {
     pass.forEachRow(input.count, width: input.width) { rows in
       kernel.weigh(products[rows], input[rows], into: weights[rows])
     }
-    pass.recorder?.record(name, weights)
   }
 
   /// 1/‖p‖; 0 for a row of zeros.

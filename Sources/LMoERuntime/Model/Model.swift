@@ -198,7 +198,7 @@ public final class Model {
   }
 
   /// What decodes single tokens; made when it is first needed.
-  private lazy var decoder = Decoder(self)
+  private(set) lazy var decoder = Decoder(self)
   /// Whether single tokens are decoded by themselves, and not as a pass of one row.
   var usesDecoder = true
 
@@ -248,7 +248,7 @@ public final class Model {
       let logits = workspace.logits.rows(rows.count, head.outputs)
       let weights = pass.weights
       pass.weights = weights.map { $0[first + rows.lowerBound..<first + rows.upperBound] }
-      Linear.forward([Linear.Call(linear: head, output: logits)], normed, in: pass)
+      compute.timed(.head) { Linear.forward([Linear.Call(linear: head, output: logits)], normed, in: pass) }
       pass.weights = weights
       for row in 0..<rows.count {
         let place = pass.places[first + rows.lowerBound + row]

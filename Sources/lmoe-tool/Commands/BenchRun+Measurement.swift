@@ -47,6 +47,17 @@ struct InferenceMeasurement {
     tokenSeconds.append(writing.seconds / Double(tokens))
   }
 
+  /// Runs once more, and says what the time was spent on: seconds of the prompt, and of a token.
+  func stages() throws -> InferenceStages {
+    let (prompt, _) = try model.timed { _ = try run(self.prompt, 1) }
+    var measured: Generator.Measurement?
+    let (_, tokens) = try model.timed { measured = try run(start, self.tokens + 1) }
+    let count = Double(self.tokens)
+    let seconds = tokens.mapValues { $0 / count }
+    let total = (measured?.seconds ?? 0) / count
+    return InferenceStages(prompt: prompt, token: seconds, tokenRest: total - seconds.values.reduce(0, +))
+  }
+
   private func run(_ prompt: [Int], _ tokens: Int) throws -> Generator.Measurement {
     var options = options
     options.tokens = tokens
@@ -56,7 +67,34 @@ struct InferenceMeasurement {
   }
 }
 
+/// What the time of a model is spent on, in seconds.
+struct InferenceStages {
+  /// Of the prompt.
+  let prompt: [StageTimer.Stage: Double]
+  /// Of a token.
+  let token: [Model.DecodeStage: Double]
+  /// Of a token outside the layers: its embedding, its choice.
+  let tokenRest: Double
+
+  var json: JSON {
+    var stages = Model.DecodeStage.allCases.map { ($0.rawValue, JSON.double(token[$0] ?? 0)) }
+    stages.append(("rest", .double(tokenRest)))
+    return [
+      "prompt": .object(StageTimer.Stage.inPrompts.map { ($0.rawValue, .double(prompt[$0] ?? 0)) }),
+      "token": .object(stages),
+    ]
+  }
+}
+
+extension StageTimer.Stage {
+  /// Those that a prompt has.
+  static var inPrompts: [StageTimer.Stage] { [.products, .attention, .head, .gates, .passes] }
+}
+
 /// What this machine can do at best, round by round: it is shared with others, and so is its memory.
+///
+/// Memory is read as a token reads it: as many bytes as the model has weights, again and again, from the caches what
+/// these keep.
 struct InferenceFloors {
   private let pool: WorkerPool
   private let model: Model
@@ -68,7 +106,8 @@ struct InferenceFloors {
   init(of model: Model, on pool: WorkerPool) { (self.model, self.pool) = (model, pool) }
 
   mutating func measure() {
-    bytes.append(MemoryBandwidth.measure(on: pool, bytes: 64 << 20, rounds: 3))
+    let share = min(max(model.weightBytes / pool.count, 1 << 20), 512 << 20)
+    bytes.append(MemoryBandwidth.measure(on: pool, bytes: share, rounds: 3))
     operations.append(MatrixThroughput.measure(like: model, on: pool, rounds: 3))
   }
 }

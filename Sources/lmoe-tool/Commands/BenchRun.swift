@@ -13,8 +13,9 @@ struct BenchRun: ParsableCommand {
     discussion: """
       Prompts are random tokens; the next token is the most likely one. The chosen experts and the bare base \
       take turns in one process; figures are medians. The floor of decoding is reading each weight once, that \
-      of a prompt is multiplying them, both at the pace this machine is measured to have. Weights that fit \
-      into the cache can be read faster than from memory.
+      of a prompt is multiplying them, both at the pace this machine is measured to have: memory with as many \
+      bytes as the model has weights, some of which caches may keep. What the time is spent on is of one more \
+      round; what single tokens are spent on is what one worker sees.
       """)
 
   @Argument(help: "The bundle.", completion: .file(extensions: ["lmoe"]))
@@ -52,17 +53,18 @@ struct BenchRun: ParsableCommand {
     var models = [try Model(base)]
     if selection != .base { models.append(try Model(base, selection: selection)) }
     var runs = models.map { InferenceMeasurement($0, prompt: prompt, tokens: tokens, depth, cache) }
-    var floors = InferenceFloors(of: models[0], on: pool)
+    var floors = models.map { InferenceFloors(of: $0, on: pool) }
     // The first round warms up.
     for round in 0...`repeat` {
       for index in round % 2 == 0 ? Array(runs.indices) : runs.indices.reversed() {
         try runs[index].measure(keeps: round > 0)
       }
-      if round > 0 { floors.measure() }
+      if round > 0 { for index in floors.indices { floors[index].measure() } }
     }
-    let rates = runs.map { InferenceRates($0, prompt: prompt, floors) }
+    let rates = zip(runs, floors).map { InferenceRates($0, prompt: prompt, $1) }
+    let stages = try runs.map { try $0.stages() }
     let mixture = rates.count > 1 ? rates[1] : nil
-    report.print(json(base, models, rates, floors, threads: pool.count)) {
+    report.print(json(base, models, rates, floors, stages, threads: pool.count)) {
       var table = Table([
         ("", .left), ("prefill t/s", .right), ("of floor", .right), ("decode t/s", .right),
         ("of floor", .right), ("weights", .right),
@@ -81,18 +83,38 @@ struct BenchRun: ParsableCommand {
         ])
       }
       for line in table.lines { Terminal.print(line) }
+      print(stages)
       Terminal.print(
         "prompt \(prompt), then \(tokens) tokens after \(depth); \(pool.count) threads, cache "
           + "\(cache.rawValue), weights \(models[0].weightType), \(base.isMapped ? "mapped" : "in memory")")
       Terminal.print(
-        "floors: \(formatted(floors.bytes.median / 1e9, digits: 1)) GB/s of memory, "
-          + "\(formatted(floors.operations.median / 1e9, digits: 0)) GFLOP/s of matrices")
+        "floors: "
+          + floors.map { formatted($0.bytes.median / 1e9, digits: 1) }.joined(separator: " and ")
+          + " GB/s of memory, \(formatted(floors[0].operations.median / 1e9, digits: 0)) GFLOP/s of matrices, "
+          + "kernels \(kernelVariant())")
     }
   }
 
+  private func print(_ stages: [InferenceStages]) {
+    var table = Table(
+      [("a token, µs", .left), ("base", .right)] + (stages.count > 1 ? [("with experts", .right)] : []))
+    func add(_ name: String, _ values: [Double], _ digits: Int) {
+      if values.contains(where: { $0 > 0 }) { table.add([name] + values.map { formatted($0, digits: digits) }) }
+    }
+    for stage in Model.DecodeStage.allCases {
+      add(stage.rawValue, stages.map { 1e6 * ($0.token[stage] ?? 0) }, 0)
+    }
+    add("rest", stages.map { 1e6 * $0.tokenRest }, 0)
+    table.add(["the prompt, ms", ""] + (stages.count > 1 ? [""] : []))
+    for stage in StageTimer.Stage.inPrompts {
+      add(stage.rawValue, stages.map { 1e3 * ($0.prompt[stage] ?? 0) }, 1)
+    }
+    for line in table.lines { Terminal.print(line) }
+  }
+
   private func json(
-    _ base: LoadedBase, _ models: [Model], _ rates: [InferenceRates], _ floors: InferenceFloors,
-    threads: Int
+    _ base: LoadedBase, _ models: [Model], _ rates: [InferenceRates], _ floors: [InferenceFloors],
+    _ stages: [InferenceStages], threads: Int
   ) -> JSON {
     var report = JSONObject()
     report["schema"] = 1
@@ -104,12 +126,16 @@ struct BenchRun: ParsableCommand {
     report["tokens"] = .integer(tokens)
     report["depth"] = .integer(depth)
     report["repeat"] = .integer(`repeat`)
-    report["memory_gb_s"] = .double(floors.bytes.median / 1e9)
-    report["matrix_gflop_s"] = .double(floors.operations.median / 1e9)
+    report["memory_gb_s"] = .double(floors[0].bytes.median / 1e9)
+    report["matrix_gflop_s"] = .double(floors[0].operations.median / 1e9)
+    report["kernels"] = .string(kernelVariant())
     report["base"] = rates[0].json
+    report["base_seconds"] = stages[0].json
     if rates.count > 1 {
       report["experts"] = .array(models[1].experts.map { .string($0) })
+      report["mixture_memory_gb_s"] = .double(floors[1].bytes.median / 1e9)
       report["mixture"] = rates[1].json
+      report["mixture_seconds"] = stages[1].json
       report["prefill_cost"] = .double(rates[0].prefill / rates[1].prefill)
       report["decode_cost"] = .double(rates[0].decode / rates[1].decode)
     }
