@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -55,6 +56,23 @@ int lmoe_reserve(int descriptor, int64_t offset, int64_t length) {
 #else
   (void)descriptor;
   (void)offset;
+  (void)length;
+  return ENOTSUP;
+#endif
+}
+
+int lmoe_populate(const void *bytes, size_t length) {
+#if defined(MADV_POPULATE_READ)
+  if (length == 0) return 0;
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  uintptr_t start = (uintptr_t)bytes / page * page;
+  uintptr_t end = ((uintptr_t)bytes + length + page - 1) / page * page;
+  while (madvise((void *)start, end - start, MADV_POPULATE_READ) != 0) {
+    if (errno != EINTR) return errno;
+  }
+  return 0;
+#else
+  (void)bytes;
   (void)length;
   return ENOTSUP;
 #endif

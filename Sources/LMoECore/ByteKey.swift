@@ -1,3 +1,9 @@
+#if canImport(Glibc)
+  private import Glibc
+#else
+  private import Darwin
+#endif
+
 /// A text compared by its UTF-8 bytes: a tensor, bank or vocabulary name.
 ///
 /// `String` compares by canonical equivalence, which would merge `"é"` with `"e\u{301}"`; names in model
@@ -24,11 +30,15 @@ public struct ByteKey: Hashable, Comparable, Sendable, CustomStringConvertible,
 
   /// Byte order.
   public static func < (left: ByteKey, right: ByteKey) -> Bool {
-    left.text.utf8.lexicographicallyPrecedes(right.text.utf8)
+    left.text.order(beside: right.text) < 0
   }
 
   /// Feeds the bytes.
   public func hash(into hasher: inout Hasher) {
+    let isDone: Void? = unsafe text.utf8.withContiguousStorageIfAvailable {
+      unsafe hasher.combine(bytes: UnsafeRawBufferPointer($0))
+    }
+    guard isDone == nil else { return }
     var text = text
     text.withUTF8 { unsafe hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
   }
@@ -38,7 +48,24 @@ extension String {
   /// Whether both texts have the same UTF-8 bytes.
   public func hasSameBytes(as other: String) -> Bool {
     // Equal counts first: it settles most comparisons.
-    utf8.count == other.utf8.count && utf8.elementsEqual(other.utf8)
+    utf8.count == other.utf8.count && order(beside: other) == 0
+  }
+
+  /// Below, at or above 0: the order of the bytes of both texts.
+  fileprivate func order(beside other: String) -> Int {
+    let order: Int?? = unsafe utf8.withContiguousStorageIfAvailable { mine in
+      unsafe other.utf8.withContiguousStorageIfAvailable { theirs in
+        let count = min(mine.count, theirs.count)
+        if count > 0, let mine = mine.baseAddress, let theirs = theirs.baseAddress {
+          let order = unsafe memcmp(mine, theirs, count)
+          if order != 0 { return Int(order) }
+        }
+        return mine.count - theirs.count
+      }
+    }
+    if let order, let order { return order }
+    if utf8.elementsEqual(other.utf8) { return 0 }
+    return utf8.lexicographicallyPrecedes(other.utf8) ? -1 : 1
   }
 
   /// The text with control characters made visible, for messages: names in files are hostile.

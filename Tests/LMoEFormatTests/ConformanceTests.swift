@@ -16,16 +16,15 @@ import Testing
     #expect(Self.names.count >= 260)
   }
 
-  @Test func `every file`() throws {
+  @Test(arguments: [false, true]) func `every file`(isLoading: Bool) throws {
     for name in Self.names {
       let compressed = [UInt8](try Data(contentsOf: URL(filePath: "\(Self.directory)/\(name).lmoe.zst")))
       let expected = try JSON(
         parsing: [UInt8](try Data(contentsOf: URL(filePath: "\(Self.directory)/\(name).json"))),
         maximumDepth: 100)
       let bytes = try #require(decompressedZstd(compressed, limit: 64 << 20), "\(name)")
-      #expect(
-        Self.byValue(Self.check(bytes)) == Self.byValue(expected),
-        "\(name): \(Self.check(bytes).serialized())")
+      let found = Self.check(bytes, isLoading: isLoading)
+      #expect(Self.byValue(found) == Self.byValue(expected), "\(name): \(found.serialized())")
     }
   }
 
@@ -40,8 +39,8 @@ import Testing
     }
   }
 
-  /// The full check of specification §5.
-  static func check(_ bytes: [UInt8]) -> JSON {
+  /// The full check of specification §5, entry by entry, or with each bank brought into memory as a whole.
+  static func check(_ bytes: [UInt8], isLoading: Bool = false) -> JSON {
     let system = SimulatedFileSystem(files: ["file": bytes])
     do {
       let bundle = try Bundle(path: "file", in: system)
@@ -50,9 +49,10 @@ import Testing
       for bank in bundle.banks {
         let manifest = try bundle.manifest(of: bank)
         let card = try bundle.card(of: bank) ?? .null
-        for entry in manifest.entries where !entry.chunks.isEmpty || entry.type.rawBytes == 0 {
-          try bundle.decode([BankedEntry(bank: bank.name, entry: entry)], on: pool) { _, _, _ in }
-        }
+        let entries = manifest.entries.filter { !$0.chunks.isEmpty || $0.type.rawBytes == 0 }
+          .map { BankedEntry(bank: bank.name, entry: $0) }
+        if isLoading { _ = try bundle.load(entries, on: WorkerPool(count: 2)) { _ in nil } }
+        for entry in entries where !isLoading { try bundle.decode([entry], on: pool) { _, _, _ in } }
         let flags: [JSON] = (bank.isExternal ? ["external"] : []) + (bank.isRaw ? ["raw"] : [])
         banks.append([
           "name": .string(bank.name), "id": .string(bank.id.description), "flags": .array(flags),

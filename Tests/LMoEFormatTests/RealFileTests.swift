@@ -97,9 +97,32 @@ import Testing
     try handle.close()
     let error = #expect(throws: FormatError.self) { _ = try reader.bytes(of: entry, in: bank) }
     #expect(error?.code == .io)
-    // The map is not touched before positioned reads have seen the bytes.
+    // The map is not touched before a call that can fail has brought its pages in.
     #expect(throws: FormatError.self) { _ = try reader.mappedBytes(of: entry, in: bank) }
+    #expect(throws: FormatError.self) {
+      _ = try reader.load([BankedEntry(bank: bank.name, entry: entry)]) { _ in 2 }
+    }
     #expect(try reader.verify(decoding: false).allSatisfy { $0.code == .io })
+  }
+
+  @Test func `what a map is used for is checked, once`() throws {
+    try compact(.raw)
+    let readers = [try open(), try open()]
+    let bank = try readers[0].bank("base")
+    let entry = try #require(try readers[0].manifest(of: bank).tensor("embed"))
+    func load(_ reader: LMoEFormat.Bundle) throws {
+      let loaded = try reader.load([BankedEntry(bank: bank.name, entry: entry)]) { _ in 2 }
+      #expect(loaded.map(\.isMapped) == [true])
+    }
+    try load(readers[0])
+    let handle = try FileHandle(forWritingTo: URL(filePath: path))
+    try handle.seek(toOffset: try #require(entry.chunks.last).offset)
+    try handle.write(contentsOf: [1, 2, 3])
+    try handle.close()
+    try load(readers[0])
+    let error = #expect(throws: FormatError.self) { try load(readers[1]) }
+    #expect(error?.code == .chunkDamaged && error?.entry == "embed")
+    #expect(throws: FormatError.self) { _ = try readers[1].mappedBytes(of: entry, in: bank) }
   }
 
   @Test func `a failed new file leaves no trace`() throws {

@@ -272,6 +272,9 @@ int lmoe_lock_writer(int descriptor, int take);
 int lmoe_writer_is_locked(int descriptor);
 /// Reserves file blocks for [offset, offset + length) without changing the size. 0 or an errno.
 int lmoe_reserve(int descriptor, int64_t offset, int64_t length);
+/// Brings the pages of a file's map that hold these bytes in, for reading. 0 or an errno: EFAULT where touching
+/// them would raise SIGBUS, EINVAL or ENOTSUP where the system cannot do it.
+int lmoe_populate(const void *bytes, size_t length);
 /// Makes a SIGBUS (an I/O error under a memory map) end the process with `message` on stderr and `status`.
 void lmoe_exit_on_sigbus(const char *message, int status);
 /// Remembers, and forgets, the path of a temporary file (up to 16 of them).

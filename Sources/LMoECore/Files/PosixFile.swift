@@ -125,7 +125,7 @@ final class PosixFile: File {
       unsafe address != MAP_FAILED
     else { throw FileError(.map, path: path, code: lmoe_errno()) }
     let start = UInt(bitPattern: address)
-    return unsafe MappedRegion(bytes: UnsafeRawBufferPointer(start: address, count: length)) {
+    return unsafe MappedRegion(bytes: UnsafeRawBufferPointer(start: address, count: length), isFile: true) {
       _ = unsafe munmap(UnsafeMutableRawPointer(bitPattern: start), length)
     }
   }

@@ -29,14 +29,7 @@ extension Bundle {
     _ sink: @escaping @Sendable (Int, Int, UnsafeRawBufferPointer) throws(FormatError) -> Void
   ) throws(FormatError) {
     let jobs = ChunkJobs(entries.map(\.entry))
-    for item in entries where item.entry.chunks.isEmpty {
-      if item.entry.type.rawBytes > 0 {
-        throw FormatError(.external, path: path, bank: item.bank, entry: item.entry.name)
-      }
-      if chunkReader.checks, item.entry.contentHash != Checksum.hash128([]) {
-        throw FormatError(.contentMismatch, path: path, bank: item.bank, entry: item.entry.name)
-      }
-    }
+    for item in entries where item.entry.chunks.isEmpty { try requireEmpty(item) }
     let hash = StreamingHash()
     let checks = chunkReader.checks
     try OrderedJobs<FormatError>.run(count: jobs.count, on: pool) { (turn) throws(FormatError) in
@@ -107,7 +100,7 @@ extension Bundle {
     if !isVerified {
       do throws(FormatError) {
         let window = CheckWindow()
-        for chunk in entry.chunks { try chunkReader.check(chunk, with: window) }
+        for chunk in entry.chunks { try chunkReader.check(chunk, in: region, with: window) }
       } catch {
         throw error.at(path: path, bank: bank.name, entry: entry.name)
       }

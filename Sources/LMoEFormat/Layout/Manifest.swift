@@ -92,9 +92,19 @@ public struct Manifest: Hashable, Sendable {
   static let headBytes = 64
 
   /// The tensors.
-  public var tensors: ArraySlice<Entry> { entries.prefix { $0.class == .tensor } }
+  public var tensors: ArraySlice<Entry> { entries[..<tensorCount] }
   /// The documents.
-  public var documents: ArraySlice<Entry> { entries.drop { $0.class == .tensor } }
+  public var documents: ArraySlice<Entry> { entries[tensorCount...] }
+
+  /// Where documents begin, found by halving: every look-up of a tensor asks for it.
+  private var tensorCount: Int {
+    var (low, high) = (0, entries.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if entries[middle].class == .tensor { low = middle + 1 } else { high = middle }
+    }
+    return low
+  }
 
   /// The tensor with that name.
   public func tensor(_ name: String) -> Entry? { find(name, in: tensors) }

@@ -31,7 +31,10 @@ struct ExpertFactors: Sendable {
 
 extension [ExpertFactors] {
   /// [A₁; …; A_E], in their own type if they share one.
-  var stackedA: Weight { count == 1 ? self[0].a : Weight.joined(map(\.a)) ?? stackedFloatsA }
+  var stackedA: Weight { count == 1 ? self[0].a : planA?.made() ?? stackedFloatsA }
+
+  /// How A is stacked in its own type; nil if there is nothing to stack, or the types differ.
+  var planA: StackPlan? { count == 1 ? nil : StackPlan(joining: map(\.a)) }
 
   var stackedFloatsA: Weight {
     Weight.made(rows: reduce(0) { $0 + $1.rank }, columns: self[0].a.columns) { out in
@@ -45,23 +48,14 @@ extension [ExpertFactors] {
 
   /// [B₁ … B_E]ᵀ, in their own type if they share one.
   var stackedB: Weight {
-    if allSatisfy(\.isTransposed) { return count == 1 ? self[0].b : Weight.joined(map(\.b)) ?? stackedB([]) }
-    guard let kind = Weight.commonKind(map(\.b)), !kind.isBlocks, !contains(where: \.isTransposed) else {
-      return stackedB([])
-    }
-    let (ranks, outputs) = (reduce(0) { $0 + $1.rank }, self[0].outputs)
-    let buffer = RawBuffer(count: kind.bytes(ranks * outputs))
-    let base = unsafe buffer.bytes.baseAddress.unsafelyUnwrapped
-    var first = 0
-    for factors in self {
-      let to = unsafe base + kind.bytes(first * outputs)
-      switch kind {
-      case .f32: unsafe lmoe_transpose_32(factors.b.base, outputs, factors.rank, to)
-      default: unsafe lmoe_transpose_16(factors.b.base, outputs, factors.rank, to)
-      }
-      first += factors.rank
-    }
-    return unsafe Weight(base, kind: kind, rows: ranks, columns: outputs, owner: buffer)
+    if count == 1, self[0].isTransposed { return self[0].b }
+    return planB?.made() ?? stackedB([])
+  }
+
+  /// How B is stacked in its own type; nil if there is nothing to stack, or the types differ.
+  var planB: StackPlan? {
+    if allSatisfy(\.isTransposed) { return count == 1 ? nil : StackPlan(joining: map(\.b)) }
+    return contains(where: \.isTransposed) ? nil : StackPlan(transposing: map(\.b))
   }
 
   /// [B₁ … B_E]ᵀ as float32, those with magnitudes times c.
@@ -78,27 +72,5 @@ extension [ExpertFactors] {
         first += factors.rank
       }
     }
-  }
-}
-
-extension Weight {
-  /// The kind of all; nil if they differ.
-  fileprivate static func commonKind(_ weights: [Weight]) -> Kind? {
-    weights.allSatisfy { $0.kind == weights[0].kind } ? weights[0].kind : nil
-  }
-
-  /// All rows in one matrix; nil if weights differ in kind, or have blocks that know no rows.
-  fileprivate static func joined(_ weights: [Weight]) -> Weight? {
-    guard let kind = commonKind(weights), kind.hasRows else { return nil }
-    let buffer = RawBuffer(count: weights.reduce(0) { $0 + $1.bytes })
-    var offset = 0
-    for weight in weights {
-      unsafe UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[offset..<offset + weight.bytes])
-        .copyMemory(from: UnsafeRawBufferPointer(start: weight.base, count: weight.bytes))
-      offset += weight.bytes
-    }
-    return unsafe Weight(
-      buffer.bytes.baseAddress.unsafelyUnwrapped, kind: kind, rows: weights.reduce(0) { $0 + $1.rows },
-      columns: weights[0].columns, owner: buffer)
   }
 }

@@ -101,7 +101,8 @@ struct ExpertRecord: Sendable {
     if stack != nil { return "it stacks the layers of the base anew" }
     if let first = replacements.first { return "it replaces \(first.tensor) as a whole" }
     if let first = tokens.first { return "it has trained rows of \(first.module)" }
-    for (module, numbers) in modules.sorted(by: { $0.key < $1.key }) {
+    let others = modules.filter { $0.value.isEmbedding || $0.value.hasBias }
+    for (module, numbers) in others.sorted(by: { $0.key < $1.key }) {
       if numbers.isEmbedding { return "it adapts the embedding \(module.text)" }
       if numbers.hasBias { return "it adds a bias to \(module.text)" }
     }

@@ -9,6 +9,8 @@ struct LoadedExperts: Sendable {
   /// The numbers of those that are trained.
   let trained: Set<Int>
   private let stores: [WeightStore]
+  /// Factors that are stacked already, by the layer's name.
+  private var stacks: [ByteKey: (down: Weight?, up: Weight?)] = [:]
   private let path: String
 
   /// Loads the tensors of `records`; those of `fresh` experts, by name, are not in the bundle.
@@ -18,10 +20,40 @@ struct LoadedExperts: Sendable {
   ) throws {
     (self.records, self.trained) = (records, trained)
     path = bundle.path
-    stores = try records.map { record in
-      guard let source = record.source else { return fresh[ByteKey(record.name)] ?? WeightStore([:]) }
-      return try WeightStore.load(Array(source.manifest.tensors), of: source.bank, in: bundle, on: pool)
+    let requests = records.compactMap { record in
+      record.source.map { WeightStore.Request(bank: $0.bank, entries: Array($0.manifest.tensors)) }
     }
+    var loaded = try WeightStore.load(requests, in: bundle, on: pool)[...]
+    stores = records.map { record in
+      let store = record.source == nil ? fresh[ByteKey(record.name)] : loaded.popFirst()
+      return store ?? WeightStore([:])
+    }
+    if trained.isEmpty { stack(on: pool) }
+  }
+
+  /// Stacks the factors of all layers at once, as far as that takes no more than moving them.
+  private mutating func stack(on pool: WorkerPool) {
+    var modules: [ByteKey: [ExpertFactors]] = [:]
+    var rescaled: Set<ByteKey> = []
+    for (index, record) in records.enumerated() {
+      for (module, numbers) in record.modules where !numbers.isEmbedding {
+        if numbers.isDoRA { rescaled.insert(module) }
+        // What is missing is told when the layer is made.
+        if let own = try? factors(index, module.text) { modules[module, default: []].append(own) }
+      }
+    }
+    var plans: [StackPlan] = []
+    var places: [(module: ByteKey, down: Int?, up: Int?)] = []
+    for (module, factors) in modules.sorted(by: { $0.key < $1.key }) {
+      func place(_ plan: StackPlan?) -> Int? {
+        guard let plan else { return nil }
+        plans.append(plan)
+        return plans.count - 1
+      }
+      places.append((module, place(factors.planA), rescaled.contains(module) ? nil : place(factors.planB)))
+    }
+    let made = StackPlan.made(plans, on: pool)
+    for place in places { stacks[place.module] = (place.down.map { made[$0] }, place.up.map { made[$0] }) }
   }
 
   /// A tensor of an expert by the name it has after the prefix.
@@ -88,8 +120,10 @@ struct LoadedExperts: Sendable {
     guard !slots.isEmpty else { return nil }
     let rescales = slots.contains { $0.rescaling != nil }
     if trained.contains(slots[0].expert) { return try trainable(module, slots, factors) }
+    let ready = stacks[ByteKey(module)]
     return StackedExperts(
-      slots: slots, down: factors.stackedA, up: rescales ? factors.stackedB(slots) : factors.stackedB)
+      slots: slots, down: ready?.down ?? factors.stackedA,
+      up: rescales ? factors.stackedB(slots) : ready?.up ?? factors.stackedB)
   }
 
   /// The same with factors as float32 in memory of their own, which an optimizer can change.

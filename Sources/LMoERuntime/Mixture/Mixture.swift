@@ -18,24 +18,21 @@ struct Mixture {
   /// - Throws: `RuntimeError` with `no-such-expert`, `no-experts`, `not-mixable`; `ExpertError`, `FormatError`.
   init(_ selection: Selection, of base: LoadedBase) throws {
     let bundle = base.bundle
-    func record(_ name: String) throws -> ExpertRecord {
-      try ExpertRecord(name, in: bundle, base: base.description)
-    }
     switch selection {
     case .base:
       (records, isOutright, gate) = ([], false, nil)
     case .expert(let name):
-      records = [try record(name)]
+      records = [try ExpertRecord(name, in: bundle, base: base.description)]
       isOutright = true
       gate = MixtureGate(constant: [1])
     case .weights(let weighted):
-      records = try weighted.map { try Self.mixable(record($0.name), bundle) }
+      records = try Self.mixable(weighted.map(\.name), of: base)
       isOutright = false
       gate = MixtureGate(constant: weighted.map { Float($0.weight) })
     case .uniform:
       let names = bundle.banks(ofKind: "expert").map(\.shortName)
       guard !names.isEmpty else { throw RuntimeError(.noExperts, path: bundle.path) }
-      records = try names.map { try Self.mixable(record($0), bundle) }
+      records = try Self.mixable(names, of: base)
       isOutright = false
       gate = MixtureGate(constant: names.map { _ in 1 / Float(names.count) })
     case .gate(let name):
@@ -73,11 +70,23 @@ struct Mixture {
     }
     let routing = try bundle.gate(named: name).routing(on: base.pool)
     let members = Set(routing.always + routing.places.values.flatMap(\.experts))
-    let records = try bundle.banks(ofKind: "expert").filter { members.contains($0.id) }.map {
-      try mixable(ExpertRecord($0.shortName, in: bundle, base: base.description), bundle)
-    }
+    let names = bundle.banks(ofKind: "expert").filter { members.contains($0.id) }.map(\.shortName)
+    let records = try mixable(names, of: base)
     return routed(
       records, routing, hasNull: members.contains(Gate.nullExpert), name: name, bundle.path)
+  }
+
+  /// Reads what experts change, on all workers; of several that cannot be mixed, the first is told.
+  private static func mixable(_ names: [String], of base: LoadedBase) throws -> [ExpertRecord] {
+    let found = Guarded<[Int: Result<ExpertRecord, any Error>]>([:])
+    base.pool.run(items: names.count) { index, _ in
+      let result = Result {
+        try mixable(ExpertRecord(names[index], in: base.bundle, base: base.description), base.bundle)
+      }
+      found.withValue { $0[index] = result }
+    }
+    let results = found.withValue { $0 }
+    return try names.indices.compactMap { try results[$0]?.get() }
   }
 
   static func mixable(_ record: ExpertRecord, _ bundle: Bundle) throws -> ExpertRecord {

@@ -21,50 +21,39 @@ final class WeightStore: Sendable {
     weights.map { ($0.key.text, $0.value) }.sorted { ByteKey($0.name) < ByteKey($1.name) }
   }
 
-  /// A decoded tensor on its way.
-  private struct Target: Sendable {
-    let entry: Entry
-    let kind: Weight.Kind
-    let buffer: RawBuffer
+  /// Tensors of a bank that are wanted.
+  struct Request {
+    let bank: BankEntry
+    let entries: [Entry]
   }
 
-  /// Loads entries of a bundle's bank on all workers.
+  /// Loads entries of a bundle's banks on all workers, one store for each request.
   ///
   /// - Throws: `RuntimeError` with `unsupported-type`, `FormatError`.
   static func load(
-    _ entries: [Entry], of bank: BankEntry, in bundle: Bundle, on pool: WorkerPool
-  ) throws -> WeightStore {
-    for entry in entries where FloatValues(entry.type) == nil {
-      throw RuntimeError(
-        .unsupportedType, path: bundle.path, name: bank.name + "/" + entry.name, found: entry.type.dtypeName)
+    _ requests: [Request], in bundle: Bundle, on pool: WorkerPool
+  ) throws -> [WeightStore] {
+    for request in requests {
+      for entry in request.entries where FloatValues(entry.type) == nil {
+        throw RuntimeError(
+          .unsupportedType, path: bundle.path, name: request.bank.name + "/" + entry.name,
+          found: entry.type.dtypeName)
+      }
     }
-    let mappable = entries.filter {
-      Weight.Kind($0.type) != nil && $0.isRawExtent && !$0.chunks.isEmpty
+    let items = requests.flatMap { request in
+      request.entries.map { BankedEntry(bank: request.bank.name, entry: $0) }
     }
-    let mapped = Guarded<[ByteKey: Weight]>([:])
-    try OrderedJobs<FormatError>.run(count: mappable.count, on: pool) { (turn) throws(FormatError) in
-      let entry = mappable[turn.index]
-      guard let kind = Weight.Kind(entry.type),
-        let (region, range) = try bundle.mappedBytes(of: entry, in: bank)
-      else { return }
-      let base = unsafe UnsafeRawBufferPointer(rebasing: region.bytes[range])
-      guard let start = base.baseAddress, range.lowerBound % kind.alignment == 0 else { return }
-      let weight = unsafe Weight(
-        start, kind: kind, rows: entry.type.rows, columns: entry.type.columns, owner: region)
-      mapped.withValue { $0[ByteKey(entry.name)] = weight }
+    var loaded = try bundle.load(items, on: pool) { Weight.Kind($0)?.alignment }[...]
+    return requests.map { request in
+      var weights: [ByteKey: Weight] = [:]
+      weights.reserveCapacity(request.entries.count)
+      let isMapped = loaded.prefix(request.entries.count).allSatisfy(\.isMapped)
+      for (entry, bytes) in zip(request.entries, loaded) {
+        weights[ByteKey(entry.name)] = unsafe weight(entry.type, bytes.bytes, owner: bytes.owner)
+      }
+      loaded = loaded.dropFirst(request.entries.count)
+      return WeightStore(weights, isMapped: isMapped)
     }
-    var weights = mapped.withValue { $0 }
-    let rest = entries.filter { weights[ByteKey($0.name)] == nil }
-    let buffers = rest.map { RawBuffer(count: $0.type.rawBytes) }
-    try unsafe bundle.decode(rest.map { BankedEntry(bank: bank.name, entry: $0) }, on: pool) {
-      (index, offset, bytes) in
-      unsafe UnsafeMutableRawBufferPointer(rebasing: buffers[index].bytes[offset..<offset + bytes.count])
-        .copyMemory(from: bytes)
-    }
-    for (entry, buffer) in zip(rest, buffers) {
-      weights[ByteKey(entry.name)] = weight(entry.type, buffer)
-    }
-    return WeightStore(weights, isMapped: rest.isEmpty)
   }
 
   /// Loads the base of a bundle, wherever its weights are.
@@ -72,8 +61,9 @@ final class WeightStore: Sendable {
   /// - Throws: `RuntimeError` with `unsupported-type`, `ExpertError`, `FormatError`.
   static func load(_ base: ResolvedBase, on pool: WorkerPool) throws -> WeightStore {
     if let holder = base.holder {
-      return try load(
-        base.tensors.compactMap { $0.stored?.entry }, of: holder.bank("base"), in: holder, on: pool)
+      let request = Request(
+        bank: try holder.bank("base"), entries: base.tensors.compactMap { $0.stored?.entry })
+      return try load([request], in: holder, on: pool)[0]
     }
     var weights: [ByteKey: Weight] = [:]
     for (index, tensor) in base.tensors.enumerated() {
@@ -84,22 +74,23 @@ final class WeightStore: Sendable {
       let buffer = RawBuffer(count: tensor.entry.type.rawBytes)
       try unsafe base.read(
         index, into: UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<tensor.entry.type.rawBytes]))
-      weights[ByteKey(tensor.entry.name)] = weight(tensor.entry.type, buffer)
+      weights[ByteKey(tensor.entry.name)] = unsafe weight(
+        tensor.entry.type, UnsafeRawBufferPointer(buffer.prefix(tensor.entry.type.rawBytes)), owner: buffer)
     }
     return WeightStore(weights, isMapped: false)
   }
 
-  /// Takes decoded bytes; float64, which nobody computes with, becomes float32.
-  private static func weight(_ type: TensorType, _ buffer: RawBuffer) -> Weight? {
-    guard let start = unsafe buffer.bytes.baseAddress else { return nil }
+  /// Takes the raw bytes of a tensor; float64, which nobody computes with, becomes float32.
+  @unsafe private static func weight(
+    _ type: TensorType, _ bytes: UnsafeRawBufferPointer, owner: AnyObject
+  ) -> Weight? {
     if let kind = Weight.Kind(type) {
-      return unsafe Weight(start, kind: kind, rows: type.rows, columns: type.columns, owner: buffer)
+      guard let start = bytes.baseAddress else { return nil }
+      return unsafe Weight(start, kind: kind, rows: type.rows, columns: type.columns, owner: owner)
     }
     guard let values = FloatValues(type) else { return nil }
     return Weight.made(rows: type.rows, columns: type.columns) { rows in
-      unsafe values.convert(
-        UnsafeRawBufferPointer(rebasing: buffer.bytes[..<type.rawBytes]),
-        to: UnsafeMutableBufferPointer(start: rows.base, count: type.elementCount))
+      unsafe values.convert(bytes, to: UnsafeMutableBufferPointer(start: rows.base, count: type.elementCount))
     }
   }
 }
