@@ -71,12 +71,13 @@ static size_t bytes_of(const lmoe_matrix *matrix) {
   return matrix->block ? count / matrix->block * lmoe_block_bytes(matrix->kind, matrix->block) : 0;
 }
 
-/// As many tasks as keep all workers busy to the end, none so small that taking it costs much.
-static size_t tasks_for(size_t bytes, size_t units, size_t workers) {
+/// As many tasks as keep workers busy to the end, none so small that taking it costs much. Their number says in what
+/// parts U is summed; it does not depend on how many workers there are, so that results do not.
+static size_t tasks_for(size_t bytes, size_t units) {
   enum { TASK = 48 << 10 };
-  size_t tasks = bytes / TASK / workers * workers;
-  if (tasks > MOST_TASKS * workers) tasks = MOST_TASKS * workers;
-  if (tasks < workers) tasks = workers;
+  size_t tasks = bytes / TASK / 2 * 2;
+  if (tasks > MOST_TASKS) tasks = MOST_TASKS;
+  if (tasks < 2) tasks = 2;
   if (tasks > units) tasks = units;
   return tasks > 0 ? tasks : 1;
 }
@@ -105,7 +106,7 @@ static int is_early(const lmoe_decoder *decoder, group_kind group, size_t layer)
 static void add_group(lmoe_decoder *decoder, group_kind group, size_t layer) {
   const lmoe_model *model = &decoder->model;
   const lmoe_linear *linears[MOST_LINEARS];
-  const size_t count = lmoe_decode_linears(model, group, layer, linears), workers = decoder->worker_count;
+  const size_t count = lmoe_decode_linears(model, group, layer, linears);
   size_t bytes = 0, outputs = 0, factors = 0, ranks = 0, gates = 0;
   for (size_t i = 0; i < count; i++) {
     const lmoe_gate *gate = lmoe_decode_gate(model, group, layer, i);
@@ -116,24 +117,24 @@ static void add_group(lmoe_decoder *decoder, group_kind group, size_t layer) {
     ranks += linears[i]->down.rows;
   }
   if (group == GROUP_FEED_FORWARD) outputs /= 2;
-  if (gates > 0) add_stage(decoder, STAGE_GATES, group, layer, workers);
+  if (gates > 0) add_stage(decoder, STAGE_GATES, group, layer, tasks_for(gates, gates));
   size_t parts = 0;
   if (ranks > 0 && gates == 0 && is_early(decoder, group, layer)) {
     stage *before = &decoder->stages[decoder->stage_count - 1];
     before->makes_u = 1;
     parts = before->tasks;
   } else if (ranks > 0) {
-    add_stage(decoder, STAGE_FACTORS, group, layer, tasks_for(factors, (ranks + 3) / 4, workers));
+    add_stage(decoder, STAGE_FACTORS, group, layer, tasks_for(factors, (ranks + 3) / 4));
   }
   const size_t unit = lmoe_decode_unit(model, group);
-  add_stage(decoder, STAGE_LINEARS, group, layer, tasks_for(bytes, (outputs + unit - 1) / unit, workers));
+  add_stage(decoder, STAGE_LINEARS, group, layer, tasks_for(bytes, (outputs + unit - 1) / unit));
   decoder->stages[decoder->stage_count - 1].u_parts = parts;
 }
 
 static void add_stages(lmoe_decoder *decoder) {
   for (size_t layer = 0; layer < decoder->model.layer_count; layer++) {
     add_group(decoder, GROUP_ATTENTION, layer);
-    add_stage(decoder, STAGE_ATTENTION, GROUP_ATTENTION, layer, 4 * decoder->worker_count);
+    add_stage(decoder, STAGE_ATTENTION, GROUP_ATTENTION, layer, ATTENTION_TASKS);
     add_group(decoder, GROUP_OUTPUT, layer);
     add_group(decoder, GROUP_FEED_FORWARD, layer);
     add_group(decoder, GROUP_DOWN, layer);
@@ -178,7 +179,7 @@ static size_t lay_out(lmoe_decoder *d, char *memory, const needs *needs, size_t 
   d->stages = take(at, &total, stages * sizeof *d->stages);
   d->workers = take(at, &total, d->worker_count * sizeof *d->workers);
   d->panels = take(at, &total, (LINEARS * model->layer_count + 1) * sizeof *d->panels);
-  d->claims = take(at, &total, MOST_TASKS * d->worker_count * sizeof *d->claims);
+  d->claims = take(at, &total, MOST_TASKS * sizeof *d->claims);
   d->q = FLOATS(model->heads * model->head_width);
   d->k = FLOATS(model->key_heads * model->head_width);
   d->v = FLOATS(model->key_heads * model->head_width);
@@ -188,7 +189,7 @@ static size_t lay_out(lmoe_decoder *d, char *memory, const needs *needs, size_t 
   d->layer_weights = FLOATS(model->gate_width);
   for (int i = 0; i < MOST_LINEARS; i++) d->scores[i] = FLOATS(needs->width);
   d->u = FLOATS(MOST_LINEARS * needs->ranks);
-  d->u_parts = FLOATS(MOST_TASKS * d->worker_count * MOST_LINEARS * needs->ranks);
+  d->u_parts = FLOATS(MOST_TASKS * MOST_LINEARS * needs->ranks);
   for (size_t w = 0; w < d->worker_count; w++) {
     worker own = {0};
     own.normed = FLOATS(needs->inputs);
@@ -234,8 +235,8 @@ static void reserve_panels(lmoe_decoder *decoder) {
       for (size_t i = 0; i < count; i++) {
         base += bytes_of(&linears[i]->weight);
         factor_panels *panels = lmoe_decode_panels(decoder, group, layer) + i;
-        const size_t up = lmoe_decode_up_bytes(decoder->kernels, &linears[i]->up);
-        const size_t down = lmoe_decode_down_bytes(decoder->kernels, &linears[i]->down);
+        const size_t up = lmoe_decode_up_bytes(decoder, &linears[i]->up);
+        const size_t down = lmoe_decode_down_bytes(decoder, &linears[i]->down);
         if (up > 0) panels->up = take(&memory, &total, up);
         if (down > 0 && is_dense(model, group, layer, i)) panels->down = take(&memory, &total, down);
       }

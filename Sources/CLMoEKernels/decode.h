@@ -8,8 +8,8 @@
 /// Linear layers of one input, which are computed together.
 typedef enum { GROUP_ATTENTION, GROUP_OUTPUT, GROUP_FEED_FORWARD, GROUP_DOWN, GROUP_HEAD } group_kind;
 enum { MOST_LINEARS = 3 };
-/// Tasks of a stage for each worker, at most.
-enum { MOST_TASKS = 16 };
+/// Tasks of a stage, at most, and of attention.
+enum { MOST_TASKS = 64, ATTENTION_TASKS = 16 };
 
 /// Scores of large gates; U = A x of the experts that have a say; attention; W x + B U.
 typedef enum { STAGE_GATES, STAGE_FACTORS, STAGE_ATTENTION, STAGE_LINEARS } stage_kind;
@@ -128,8 +128,8 @@ size_t lmoe_decode_linears(const lmoe_model *model, group_kind group, size_t lay
 /// Their panels.
 factor_panels *lmoe_decode_panels(const lmoe_decoder *decoder, group_kind group, size_t layer);
 /// The bytes of the panels of a matrix of factors, and 0 if it can have none.
-size_t lmoe_decode_up_bytes(const lmoe_kernels *kernels, const lmoe_matrix *up);
-size_t lmoe_decode_down_bytes(const lmoe_kernels *kernels, const lmoe_matrix *down);
+size_t lmoe_decode_up_bytes(const lmoe_decoder *decoder, const lmoe_matrix *up);
+size_t lmoe_decode_down_bytes(const lmoe_decoder *decoder, const lmoe_matrix *down);
 /// Makes them.
 void lmoe_decode_pack_up(const lmoe_matrix *up, void *panels);
 void lmoe_decode_pack_down(const lmoe_matrix *down, void *panels);

@@ -128,7 +128,8 @@ import LMoEExperts
 extension KVCache {
   /// Writes where each layer's keys and values are.
   @unsafe fileprivate func copyBases(
-    keys: UnsafeMutablePointer<UnsafeMutableRawPointer?>, values: UnsafeMutablePointer<UnsafeMutableRawPointer?>
+    keys: UnsafeMutablePointer<UnsafeMutableRawPointer?>,
+    values: UnsafeMutablePointer<UnsafeMutableRawPointer?>
   ) {
     for layer in 0..<layerCount {
       unsafe keys[layer] = base(ofKeys: layer)

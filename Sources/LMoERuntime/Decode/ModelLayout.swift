@@ -30,8 +30,10 @@ import LMoECore
       input_norm: norm(block.inputNorm), post_norm: norm(block.postAttentionNorm),
       query_norm: norm(attention.queryNorm), key_norm: norm(attention.keyNorm),
       query: linear(attention.query), key: linear(attention.key), value: linear(attention.value),
-      output: linear(attention.output), gate: linear(block.feedForward.gate), up: linear(block.feedForward.up),
-      down: linear(block.feedForward.down), experts_gate: block.gate.map { unsafe UnsafePointer($0.kernel.gate) },
+      output: linear(attention.output), gate: linear(block.feedForward.gate),
+      up: linear(block.feedForward.up),
+      down: linear(block.feedForward.down),
+      experts_gate: block.gate.map { unsafe UnsafePointer($0.kernel.gate) },
       window: attention.window ?? 0)
   }
 

@@ -39,7 +39,9 @@ public final class KVCache {
 
   /// Where a layer's keys begin, and its values.
   @unsafe func base(ofKeys layer: Int) -> UnsafeMutableRawPointer? { unsafe keys[layer].bytes.baseAddress }
-  @unsafe func base(ofValues layer: Int) -> UnsafeMutableRawPointer? { unsafe values[layer].bytes.baseAddress }
+  @unsafe func base(ofValues layer: Int) -> UnsafeMutableRawPointer? {
+    unsafe values[layer].bytes.baseAddress
+  }
 
   /// Makes room for `total` tokens.
   func reserve(_ total: Int) {

@@ -203,7 +203,8 @@ public final class Model {
   var usesDecoder = true
 
   /// Computes the one token of a step by itself; false if only the general path can do it.
-  private func decode(_ x: Rows, _ piece: Piece, _ pass: Pass, _ body: (Output) throws -> Void) throws -> Bool {
+  private func decode(_ x: Rows, _ piece: Piece, _ pass: Pass, _ body: (Output) throws -> Void) throws -> Bool
+  {
     guard usesDecoder, pass.recorder == nil, pass.means == nil, let decoder,
       decoder.run(
         x, angles: pass.angles, weights: pass.weights, position: piece.cache.count, cache: piece.cache)

@@ -99,7 +99,9 @@ struct BenchRun: ParsableCommand {
     var table = Table(
       [("a token, µs", .left), ("base", .right)] + (stages.count > 1 ? [("with experts", .right)] : []))
     func add(_ name: String, _ values: [Double], _ digits: Int) {
-      if values.contains(where: { $0 > 0 }) { table.add([name] + values.map { formatted($0, digits: digits) }) }
+      if values.contains(where: { $0 > 0 }) {
+        table.add([name] + values.map { formatted($0, digits: digits) })
+      }
     }
     for stage in Model.DecodeStage.allCases {
       add(stage.rawValue, stages.map { 1e6 * ($0.token[stage] ?? 0) }, 0)

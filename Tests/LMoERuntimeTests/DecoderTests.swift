@@ -1,0 +1,156 @@
+import Foundation
+import LMoECore
+import LMoEExperts
+import LMoEFormat
+import Testing
+
+@testable import LMoERuntime
+
+import class LMoEFormat.Bundle
+
+/// Single tokens by themselves: the numbers of a pass of one row.
+@Suite struct DecoderTests {
+  private func model(
+    _ bundle: Bundle, _ selection: Selection = .base, on pool: WorkerPool = RuntimeFixture.pool,
+    usesDecoder: Bool = true
+  ) throws -> Model {
+    let model = try Model(LoadedBase(bundle, on: pool), selection: selection)
+    model.usesDecoder = usesDecoder
+    return model
+  }
+
+  private func ones(_ tokens: [Int]) -> [Int] { Array(repeating: 1, count: tokens.count) }
+
+  private func numbers(_ count: Int, below vocabulary: Int) -> [Int] {
+    (0..<count).map { ($0 * 37 + 11) % vocabulary }
+  }
+
+  // MARK: Against double precision
+
+  @Test(arguments: MixtureCase.all) func `mixtures, token by token`(item: MixtureCase) throws {
+    let fixture = try RuntimeFixture()
+    let bundle = try item.bundle(fixture)
+    let expected = try item.expected()
+    let tokens = try expected.integers("input_ids")
+    let positions = try expected.integers("positions")
+    let values = try expected.floats("logits")
+    let vocabulary = values.count / positions.count
+    let decoding = try model(bundle, .gate("g"))
+    let found = try decoding.logits(tokens, steps: ones(tokens))
+    #expect(decoding.decoder != nil)
+    let rows = positions.indices.map { Array(values[$0 * vocabulary..<($0 + 1) * vocabulary]) }
+    #expect(deviation(positions.map { found[$0] }, rows) <= 2e-5)
+    // The order of workers does not matter, nor how many there are.
+    for count in [1, 3] {
+      let other = try model(bundle, .gate("g"), on: WorkerPool(count: count))
+      #expect(try other.logits(tokens, steps: ones(tokens)) == found)
+    }
+  }
+
+  // MARK: Against passes of one row
+
+  @Test(arguments: CacheTests.families, [KVCache.Precision.f32, .f16])
+  func `families, bit for bit`(family: String, precision: KVCache.Precision) throws {
+    let fixture = try RuntimeFixture()
+    let bundle = try fixture.bundle(base: "families/" + family)
+    let decoding = try model(bundle)
+    let tokens = numbers(60, below: decoding.configuration.vocabularySize)
+    let wanted = try model(bundle, usesDecoder: false).logits(tokens, steps: ones(tokens), cache: precision)
+    #expect(try decoding.logits(tokens, steps: ones(tokens), cache: precision) == wanted)
+    #expect(decoding.decoder != nil)
+  }
+
+  @Test(arguments: ["llama", "mistral"], [KVCache.Precision.f32, .f16])
+  func `many positions, in parts or in a window`(family: String, precision: KVCache.Precision) throws {
+    let fixture = try RuntimeFixture()
+    let bundle = try fixture.bundle(base: "families/" + family)
+    let (decoding, passes) = (try model(bundle), try model(bundle, usesDecoder: false))
+    let tokens = numbers(900, below: decoding.configuration.vocabularySize)
+    // Steps of one where a part of positions ends, and later.
+    let steps = [200] + Array(repeating: 1, count: 120) + [190] + Array(repeating: 1, count: 390)
+    let found = try decoding.logits(tokens, steps: steps, cache: precision)
+    #expect(deviation(found, try passes.logits(tokens, steps: steps, cache: precision)) <= 1e-5)
+    let other = try model(bundle, on: WorkerPool(count: 1))
+    #expect(try other.logits(tokens, steps: steps, cache: precision) == found)
+  }
+
+  @Test(arguments: [QuantizedType.q8_0, .q4_0, .i8, .i4Group32, .nf4])
+  func `blocks, and experts of blocks`(type: QuantizedType) throws {
+    let fixture = try RuntimeFixture()
+    let names = ["arithmetic", "verse", "json"]
+    let bundle = try fixture.quantized(
+      fixture.bundle(base: "embedded/base", experts: names.map { ($0, "embedded/" + $0) }, codec: .raw),
+      base: type, experts: type == .nf4 ? .q8_0 : type)
+    let tokens = Array(try Reference("embedded/logits.safetensors").integers("input_ids.verse").prefix(60))
+    for selection in [
+      Selection.uniform, .expert("json"), .weights([.init("verse", -0.5), .init("json", 1)]),
+    ] {
+      let wanted = try model(bundle, selection, usesDecoder: false).logits(tokens, steps: ones(tokens))
+      let found = try model(bundle, selection).logits(tokens, steps: ones(tokens))
+      // Both have fifteen bits of x where there are integers, but not of the same numbers.
+      #expect(deviation(found, wanted) <= 5e-4, "\(selection)")
+      for count in [1, 3] {
+        let other = try model(bundle, selection, on: WorkerPool(count: count))
+        #expect(try other.logits(tokens, steps: ones(tokens)) == found)
+      }
+    }
+  }
+
+  @Test(arguments: Kernels.variants) func `every set of kernels`(variant: String) throws {
+    let fixture = try RuntimeFixture()
+    let names = ["arithmetic", "verse"]
+    let plain = try fixture.bundle(
+      base: "embedded/base", experts: names.map { ($0, "embedded/" + $0) }, codec: .raw)
+    let tokens = Array(try Reference("embedded/logits.safetensors").integers("input_ids.verse").prefix(40))
+    for bundle in [plain, try fixture.quantized(plain, base: .q4_0, experts: .q8_0)] {
+      let wanted = try model(bundle, .uniform, usesDecoder: false).logits(tokens)
+      let found = try Kernels.with(variant) {
+        try model(bundle, .uniform, on: WorkerPool(count: 1)).logits(tokens, steps: ones(tokens))
+      }
+      #expect(deviation(found, wanted) <= 1e-3)
+    }
+  }
+
+  // MARK: What it must not do
+
+  @Test func `what replaces rows goes the general way`() throws {
+    let fixture = try RuntimeFixture()
+    let variants = RuntimeFixture.directories(in: "variants/llama")
+    for name in variants {
+      let bundle = try fixture.bundle(base: "families/llama", experts: [("x", "variants/llama/" + name)])
+      let decoding = try model(bundle, .expert("x"))
+      let tokens = numbers(20, below: decoding.configuration.vocabularySize)
+      let wanted = try model(bundle, .expert("x"), usesDecoder: false).logits(tokens, steps: ones(tokens))
+      #expect(deviation(try decoding.logits(tokens, steps: ones(tokens)), wanted) <= 1e-6, "\(name)")
+    }
+  }
+}
+
+/// Gates: which experts they choose.
+@Suite struct GateKernelTests {
+  @Test(arguments: [1, 2, 3, 7, 16, 64, 256]) func `the largest scores, and of equal ones the first`(
+    count: Int
+  ) {
+    var numbers = Numbers(count)
+    for k in [1, 2, 3, count / 2, count, count + 5] where k > 0 {
+      for isRaw in [false, true] {
+        // Few different scores: many are equal.
+        let scores = (0..<count).map { _ in Float(numbers.integer(0...max(1, count / 4))) }
+        let kernel = GateKernel(
+          .constant, isRaw ? .topKRaw(k) : .topKRenormalised(k), temperature: 1, rows: nil,
+          terms: .vector(scores), routed: Array(0..<count), always: [], width: count)
+        let (products, weights) = (OwnedRows(1, 2 * count), OwnedRows(1, count))
+        kernel.weigh(products.rows, OwnedRows(1, 1).rows, into: weights.rows)
+        let order = scores.indices.sorted {
+          scores[$0] > scores[$1] || (scores[$0] == scores[$1] && $0 < $1)
+        }
+        let chosen = Set(order.prefix(k))
+        let sum = (isRaw ? Array(scores.indices) : Array(chosen)).reduce(0.0) { $0 + exp(Double(scores[$1])) }
+        for index in scores.indices {
+          let wanted = chosen.contains(index) ? exp(Double(scores[index])) / sum : 0
+          #expect(abs(Double(weights.rows[0, index]) - wanted) <= 1e-6)
+        }
+      }
+    }
+  }
+}
