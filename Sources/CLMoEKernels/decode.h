@@ -105,8 +105,9 @@ struct lmoe_decoder {
   float *q, *k, *v, *mixed, *gated, *upward;
   float *layer_weights;
   float *scores[MOST_LINEARS];
-  /// U of each linear layer, one after the other, `ranks` floats each; in parts where the stage before made it.
-  float *u, *u_parts;
+  /// U of each linear layer, one after the other, `ranks` floats each; in parts where the stage before made it. A stage
+  /// may read the parts of one group while it makes those of the next: GROUP_DOWN has its own.
+  float *u, *u_parts[2];
   /// Of each head and each part of the positions: the sum of values, and the logarithm of the sum of exponentials.
   float *partial, *partial_logs;
   size_t partial_room;
@@ -140,6 +141,23 @@ int lmoe_decode_is_large(const lmoe_gate *gate);
 
 /// Prepares a worker for a stage, and does a task of it.
 void lmoe_decode_task(lmoe_decoder *decoder, const stage *stage, worker *self, size_t task);
+/// The steps of it: the input of the group's linear layers, what the experts weigh there, U; then one of the tasks.
+void lmoe_decode_prepare_input(const lmoe_decoder *decoder, const stage *stage, worker *self);
+void lmoe_decode_prepare_weights(const lmoe_decoder *decoder, const stage *stage, worker *self);
+void lmoe_decode_prepare_u(const lmoe_decoder *decoder, const stage *stage, worker *self);
+void lmoe_decode_gates_task(lmoe_decoder *decoder, const stage *stage, worker *self, size_t task);
+void lmoe_decode_factors_task(lmoe_decoder *decoder, const stage *stage, worker *self, size_t task);
+void lmoe_decode_linears_task(lmoe_decoder *decoder, const stage *stage, worker *self, size_t task);
+void lmoe_decode_attention_task(lmoe_decoder *decoder, const stage *stage, worker *self, size_t task);
+/// Notes what others look at later: the layer's weights of the experts, the last norm's output.
+void lmoe_decode_publish(lmoe_decoder *decoder, const stage *stage, const worker *self);
+/// The parts of positions that a layer looks at, and the first position.
+size_t lmoe_decode_parts(const lmoe_model *model, size_t layer, size_t *start);
+/// Attention's result of all heads, put together of those of the parts.
+void lmoe_decode_merge(const lmoe_decoder *decoder, size_t parts, float *out);
+/// Turns whole heads of queries, keys or values, and puts them where attention looks for them.
+void lmoe_decode_finish_heads(const lmoe_decoder *decoder, const worker *self, size_t layer, size_t linear,
+                              size_t first, size_t end);
 /// Asks for what worker `number` probably reads first in a stage.
 void lmoe_decode_prefetch(const lmoe_decoder *decoder, const stage *next, size_t number);
 /// Units of the output rows of a group that tasks consist of.

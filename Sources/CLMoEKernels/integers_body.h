@@ -104,7 +104,8 @@ INLINE void integer_dots(const int rows, const integer_form form, const x_row *x
       memcpy(rest[c], w.at[c], left);
       w.at[c] = rest[c];
     }
-    add_stretch(rows, form, wide, w, x, k, sum);
+    // x is filled up as far as one stretch goes.
+    add_stretch(rows, form, 0, w, x, k, sum);
   }
   EACH(r, rows) {
     four all = sums(sum[r][0], sum[r][1], sum[r][2], sum[r][3]);

@@ -8,19 +8,22 @@
 static size_t width_of(int kind) { return kind == LMOE_F32 ? 4 : 2; }
 
 static int is_q8_0(const lmoe_decoder *decoder, const lmoe_matrix *matrix) {
-  return decoder->model.uses_integers && matrix->kind == LMOE_Q8_0 && matrix->block == Q8_PANEL && matrix->columns % Q8_PANEL == 0;
+  return decoder->model.uses_integers && matrix->kind == LMOE_Q8_0 && matrix->block == Q8_PANEL &&
+         matrix->columns % Q8_PANEL == 0;
 }
 
 size_t lmoe_decode_up_bytes(const lmoe_decoder *decoder, const lmoe_matrix *up) {
   if (!up->values) return 0;
   if (up->kind < 0) return (up->columns + PANEL - 1) / PANEL * PANEL * up->rows * width_of(up->kind);
-  return decoder->kernels->integers->up_q8_0 && is_q8_0(decoder, up) ? up->columns / Q8_PANEL * up_ranks(up->rows) * Q8_BYTES : 0;
+  if (!decoder->kernels->integers->up_q8_0 || !is_q8_0(decoder, up)) return 0;
+  return up->columns / Q8_PANEL * up_ranks(up->rows) * Q8_BYTES;
 }
 
 size_t lmoe_decode_down_bytes(const lmoe_decoder *decoder, const lmoe_matrix *down) {
   if (!down->values) return 0;
   if (down->kind < 0) return down->columns * down->rows * width_of(down->kind);
-  return decoder->kernels->integers->down_q8_0 && is_q8_0(decoder, down) ? down->columns / Q8_PANEL * down_ranks(down->rows) * Q8_BYTES : 0;
+  if (!decoder->kernels->integers->down_q8_0 || !is_q8_0(decoder, down)) return 0;
+  return down->columns / Q8_PANEL * down_ranks(down->rows) * Q8_BYTES;
 }
 
 void lmoe_decode_pack_up(const lmoe_matrix *up, void *panels) {

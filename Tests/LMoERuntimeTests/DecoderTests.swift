@@ -27,7 +27,7 @@ import class LMoEFormat.Bundle
 
   // MARK: Against double precision
 
-  @Test(arguments: MixtureCase.all) func `mixtures, token by token`(item: MixtureCase) throws {
+  @Test(arguments: MixtureTests.cases) func `mixtures, token by token`(item: MixtureCase) throws {
     let fixture = try RuntimeFixture()
     let bundle = try item.bundle(fixture)
     let expected = try item.expected()

@@ -1,0 +1,58 @@
+// What the stages of decoding share: products of one row with the rows of a matrix as it is stored.
+#ifndef LMOE_DECODE_PRODUCTS_H
+#define LMOE_DECODE_PRODUCTS_H
+#include "decode.h"
+
+static inline int takes_integers(const lmoe_model *model, const lmoe_matrix *matrix) {
+  return model->uses_integers && matrix->kind >= 0 && lmoe_has_integers(matrix->kind, matrix->block);
+}
+
+/// Rows of a matrix from `row` on as the weight of a term.
+static inline lmoe_term term_of(const lmoe_matrix *matrix, size_t row, const float *x, int is_transposed) {
+  const size_t skipped = row * matrix->columns;
+  size_t bytes = 0, first = matrix->first;
+  if (matrix->kind == LMOE_NF4) {
+    first += skipped;
+  } else if (matrix->kind < 0) {
+    bytes = skipped * (matrix->kind == LMOE_F32 ? 4 : 2);
+  } else {
+    bytes = skipped / matrix->block * lmoe_block_bytes(matrix->kind, matrix->block);
+  }
+  return (lmoe_term){.x = x,
+                     .x_stride = 0,
+                     .weight = (const char *)matrix->values + bytes,
+                     .weight_stride = (ptrdiff_t)matrix->columns,
+                     .kind = matrix->kind,
+                     .is_transposed = is_transposed,
+                     .depth = matrix->columns,
+                     .block = matrix->block,
+                     .weight_first = first};
+}
+
+/// Elements [first, end) of y (+)= the group's input times the rows of a matrix.
+static inline void multiply(const lmoe_decoder *d, const worker *self, const lmoe_matrix *matrix, size_t first,
+                            size_t end, float *y, int accumulates) {
+  lmoe_term term = term_of(matrix, 0, self->x, 1);
+  if (takes_integers(&d->model, matrix)) term.x_integers = self->integers;
+  self->kernels->gemm(1, &term, 1, first, end, y, 0, accumulates, self->scratch);
+}
+
+/// Bytes of elements of a matrix that begin a row or a block, or of as many blocks as hold them.
+static inline size_t bytes_of(const lmoe_matrix *matrix, size_t elements) {
+  if (matrix->kind < 0) return elements * (matrix->kind == LMOE_F32 ? 4 : 2);
+  return (elements + matrix->block - 1) / matrix->block * lmoe_block_bytes(matrix->kind, matrix->block);
+}
+
+/// Where a task begins in so many units.
+static inline size_t part(size_t task, size_t tasks, size_t units) { return task * units / tasks; }
+
+/// The group whose U the tasks of a stage make.
+static inline group_kind next_group(const lmoe_model *model, const stage *now, size_t *layer) {
+  *layer = now->group == GROUP_DOWN ? now->layer + 1 : now->layer;
+  switch (now->group) {
+    case GROUP_OUTPUT: return GROUP_FEED_FORWARD;
+    case GROUP_FEED_FORWARD: return GROUP_DOWN;
+    default: return *layer == model->layer_count ? GROUP_HEAD : GROUP_ATTENTION;
+  }
+}
+#endif
