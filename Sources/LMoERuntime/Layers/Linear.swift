@@ -51,8 +51,13 @@ struct Linear: Sendable {
     var down: [Compute.Product] = []
     var scaled: [(linear: Linear, experts: StackedExperts, u: Rows, weights: Rows)] = []
     var up: [[Compute.Term]] = Array(repeating: [], count: calls.count)
+    var sparse: [(call: Call, experts: SparseExperts)] = []
     for (index, call) in calls.enumerated() {
       guard let experts = call.linear.experts, let weights = weights[index] else { continue }
+      if pass.recorder?.deltas == nil, let few = SparseExperts(experts, weights: weights) {
+        sparse.append((call, few))
+        continue
+      }
       let u = pass.workspace.ranks[index].rows(x.count, experts.down.rows)
       let runs = experts.activeRuns(weights)
       for run in runs {
@@ -74,6 +79,7 @@ struct Linear: Sendable {
       calls.indices.map { index in
         product(calls[index], x, up[index], weights[index], index, pass)
       })
+    for item in sparse { item.experts.add(x, to: item.call.output, pass.compute, pass.workspace) }
   }
 
   /// y = x·W₀ᵀ + U·B̄ + b, in one sum where nothing comes between.

@@ -14,6 +14,10 @@ final class Workspace {
   let logits = Activations()
   /// U = x·Āᵀ of up to three layers of one input.
   let ranks = [Activations(), Activations(), Activations()]
+  /// Of experts that few rows have: their U, and each worker's rows of x and of what comes out.
+  let sparseRanks = Activations()
+  let sparseRows = Activations()
+  let sparseProducts = Activations()
   /// Outputs that are changed before they are added to others.
   let apart = [Activations(), Activations(), Activations()]
   /// The gate's scores and weights: of the layer, and of up to three modules.

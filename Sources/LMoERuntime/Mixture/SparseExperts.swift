@@ -1,0 +1,85 @@
+private import CLMoEKernels
+import LMoECore
+
+/// The experts of a linear layer where each row has only few of many, as behind a gate that chooses: each expert is
+/// computed for the rows alone that have it.
+struct SparseExperts: Sendable {
+  /// An expert and its rows.
+  private struct Group: Sendable {
+    let slot: StackedExperts.Slot
+    let rows: [Int]
+    /// Where its rows begin among those of all groups.
+    let first: Int
+  }
+
+  private let experts: StackedExperts
+  private let groups: [Group]
+  private let weights: Rows
+  /// The number of pairs of a row and an expert, and of rows of one expert at most.
+  private let pairs: Int
+  private let most: Int
+
+  /// Of the ranks that all rows together would take with all experts, so many must not be needed.
+  private static let part = 4
+
+  /// The groups; nil if there are few rows, or too many of them have an expert.
+  init?(_ experts: StackedExperts, weights: Rows) {
+    guard weights.count > 8, experts.slots.count > 1, !experts.rescales else { return nil }
+    var groups: [Group] = []
+    var (pairs, ranks, most) = (0, 0, 0)
+    let limit = weights.count * experts.down.rows / Self.part
+    for slot in experts.slots {
+      let rows = (0..<weights.count).filter { weights[$0, slot.expert] != 0 }
+      if rows.isEmpty { continue }
+      groups.append(Group(slot: slot, rows: rows, first: pairs))
+      pairs += rows.count
+      ranks += rows.count * slot.ranks.count
+      most = max(most, rows.count)
+      if ranks > limit { return nil }
+    }
+    (self.experts, self.groups, self.weights, self.pairs, self.most) = (experts, groups, weights, pairs, most)
+  }
+
+  /// Adds Σ gᵢ·sᵢ·Bᵢ(Aᵢx) to `output` [T, outputs], for `x` [T, inputs].
+  func add(_ x: Rows, to output: Rows, _ compute: Compute, _ workspace: Workspace) {
+    guard !groups.isEmpty else { return }
+    let workers = compute.pool.count
+    let largest = groups.reduce(1) { max($0, $1.slot.ranks.count) }
+    let u = workspace.sparseRanks.rows(pairs, largest)
+    let gathered = workspace.sparseRows.rows(workers * most, x.width)
+    compute.pool.run(items: groups.count) { item, worker in
+      let group = groups[item]
+      let input = gathered[worker * most..<worker * most + group.rows.count]
+      for (place, row) in group.rows.enumerated() {
+        unsafe input.row(place).update(from: x.row(row), count: x.width)
+      }
+      let own = ranks(u, group)
+      compute.compute(.linear(input, experts.down[group.slot.ranks]), into: own, worker)
+      for (place, row) in group.rows.enumerated() {
+        unsafe lmoe_scale(
+          own.row(place), weights[row, group.slot.expert] * group.slot.scaling, own.width, own.row(place))
+      }
+    }
+    // Each worker has columns of its own: a row has several experts.
+    let products = workspace.sparseProducts.rows(workers * most, output.width)
+    let step = max(32, (output.width / (4 * workers) + 31) / 32 * 32)
+    compute.pool.run(items: (output.width + step - 1) / step) { item, worker in
+      let columns = item * step..<min((item + 1) * step, output.width)
+      for group in groups {
+        let product = products[worker * most..<worker * most + group.rows.count]
+        compute.compute(
+          Compute.Product(terms: [.plain(ranks(u, group), experts.up[group.slot.ranks])], output: product),
+          columns, worker)
+        for (place, row) in group.rows.enumerated() {
+          unsafe lmoe_add(
+            output.row(row) + columns.lowerBound, product.row(place) + columns.lowerBound, columns.count)
+        }
+      }
+    }
+  }
+
+  /// U of a group: its rows × its ranks.
+  private func ranks(_ u: Rows, _ group: Group) -> Rows {
+    u[group.first..<group.first + group.rows.count].columns(0..<group.slot.ranks.count)
+  }
+}
