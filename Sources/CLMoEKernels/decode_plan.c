@@ -1,8 +1,10 @@
 // What decoding a token consists of: the stages of a model, the memory they take, and the experts' factors laid out.
+#define _GNU_SOURCE
 #include "decode.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 // MARK: The model
 
@@ -218,7 +220,8 @@ static group_kind group_of(const lmoe_decoder *decoder, size_t number, size_t *l
 
 /// Gives all panels their room, unless they would take much more memory than the model has without them.
 static void reserve_panels(lmoe_decoder *decoder) {
-  enum { LITTLE = 64 << 20 };
+  // Parts of U of many ranks would take longer to add up than another stage does.
+  enum { LITTLE = 64 << 20, MOST_EARLY_RANKS = 256, HUGE_PAGE = 2 << 20 };
   const lmoe_model *model = &decoder->model;
   const lmoe_linear *linears[MOST_LINEARS];
   for (char *memory = NULL;; memory = decoder->panel_memory) {
@@ -232,13 +235,18 @@ static void reserve_panels(lmoe_decoder *decoder) {
         factor_panels *panels = lmoe_decode_panels(decoder, group, layer) + i;
         const size_t up = lmoe_decode_up_bytes(decoder, &linears[i]->up);
         const size_t down = lmoe_decode_down_bytes(decoder, &linears[i]->down);
+        // Of experts that are chosen token by token, a rank at a time is read from where it is.
+        if (!is_dense(model, group, layer, i)) continue;
         if (up > 0) panels->up = take(&memory, &total, up);
-        if (down > 0 && is_dense(model, group, layer, i)) panels->down = take(&memory, &total, down);
+        if (down > 0 && linears[i]->down.rows <= MOST_EARLY_RANKS) panels->down = take(&memory, &total, down);
       }
     }
     if (memory || total == 0 || (total > LITTLE && total > base / 4)) return;
-    decoder->panel_memory = aligned_alloc(64, total);
+    decoder->panel_memory = aligned_alloc(HUGE_PAGE, (total + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
     if (!decoder->panel_memory) return;
+#if defined(MADV_HUGEPAGE)
+    madvise(decoder->panel_memory, total, MADV_HUGEPAGE);
+#endif
   }
 }
 

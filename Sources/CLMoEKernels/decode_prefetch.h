@@ -21,7 +21,9 @@ static inline void prefetch_up(const lmoe_matrix *up, const run *own, size_t fir
 enum { LINE = 64, CHUNK = 16, BEGINNING = 8 << 10 };
 
 static inline void note_bytes(prefetch *list, const void *from, size_t bytes) {
-  if (list->count == MOST_STRIPS) return;
+  // What is long comes by itself, once it has begun.
+  enum { LONG = 32 << 10 };
+  if (list->count == MOST_STRIPS || bytes > LONG) return;
   list->strips[list->count].at = from;
   list->strips[list->count++].end = (const char *)from + bytes;
 }

@@ -166,10 +166,37 @@ INLINE vec x_scale(const float *from) {
                                _mm512_castpd_ps(_mm512_castpd128_pd512(_mm_set_sd(both))));
 }
 
+/// A row may end in a block that fills half of what is taken at once: then two rows' last blocks are.
+#define HAS_LAST_BLOCK
 /// Four blocks of Q4_0 of each of four rows at once: the first halves of the blocks lie in the low bits, the second in
 /// the high ones, so that a lane has twice four elements of one block.
 #define HAS_WIDE_Q4_0
 #include "integers_body.h"
+
+INLINE int has_last_block(integer_form form) { return form == FORM_Q8_0 || form == FORM_Q4_0; }
+
+INLINE void add_last_block(const int rows, const integer_form form, const uint8_t *const *weight, const x_row *x,
+                           size_t k, vec sum[][COLUMNS]) {
+  EACH(pair, COLUMNS / 2) {
+    const uint8_t *lower = weight[2 * pair], *upper = weight[2 * pair + 1];
+    const vec scales = two_halves(lower, upper);
+    __m512i q;
+    if (form == FORM_Q8_0) {
+      q = _mm512_xor_si512(two_lots(lower + 2, upper + 2), _mm512_set1_epi8(-128));
+    } else {
+      const __m512i turns = _mm512_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4, 0, 0, 0, 0, 4, 4, 4, 4);
+      q = _mm512_and_si512(_mm512_srlv_epi32(two_twice(lower + 2, upper + 2), turns), _mm512_set1_epi8(15));
+    }
+    EACH(r, rows) {
+      const bytes high = _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)(x[r].high + k)));
+      const bytes low = _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)(x[r].low + k)));
+      const vec product = to_floats(multiply_bytes(form, q, high, low, bias_of(form, high, low)));
+      const vec scale = scales * splat(x[r].scale[k / X_RUN]);
+      sum[r][2 * pair] = _mm512_mask3_fmadd_ps(product, scale, sum[r][2 * pair], 0x00FF);
+      sum[r][2 * pair + 1] = _mm512_mask3_fmadd_ps(product, scale, sum[r][2 * pair + 1], 0xFF00);
+    }
+  }
+}
 
 INLINE void add_wide_q4_0(const int rows, const uint8_t *const *weight, const x_row *x, size_t k, vec sum[][COLUMNS]) {
   enum { BYTES = 18 };

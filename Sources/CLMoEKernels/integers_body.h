@@ -10,6 +10,11 @@ typedef struct {
   const uint8_t *at[COLUMNS];
 } columns;
 
+#if defined(HAS_LAST_BLOCK)
+INLINE int has_last_block(integer_form form);
+INLINE void add_last_block(const int rows, const integer_form form, const uint8_t *const *weight, const x_row *x,
+                           size_t k, vec sum[][COLUMNS]);
+#endif
 #if defined(HAS_WIDE_Q4_0)
 INLINE void add_wide_q4_0(const int rows, const uint8_t *const *weight, const x_row *x, size_t k, vec sum[][COLUMNS]);
 #endif
@@ -95,6 +100,12 @@ INLINE void integer_dots(const int rows, const integer_form form, const x_row *x
     EACH(c, COLUMNS) w.at[c] += width / 2;
     k += stretch;
   }
+#if defined(HAS_LAST_BLOCK)
+  if (has_last_block(form) && depth - k == X_RUN) {
+    add_last_block(rows, form, w.at, x, k, sum);
+    k = depth;
+  }
+#endif
   if (k < depth) {
     // What is left of a stretch, filled up with zeros.
     uint8_t rest[COLUMNS][MOST_STRETCH_BYTES];
