@@ -71,7 +71,7 @@ static size_t bytes_of(const lmoe_matrix *matrix) {
 /// As many tasks as keep workers busy to the end, none so small that taking it costs much. Their number says in what
 /// parts U is summed; it does not depend on how many workers there are, so that results do not.
 static size_t tasks_for(size_t bytes, size_t units) {
-  enum { TASK = 48 << 10 };
+  enum { TASK = 96 << 10 };
   size_t tasks = bytes / TASK / 2 * 2;
   if (tasks > MOST_TASKS) tasks = MOST_TASKS;
   if (tasks < 2) tasks = 2;

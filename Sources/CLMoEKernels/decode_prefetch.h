@@ -18,7 +18,7 @@ static inline void prefetch_up(const lmoe_matrix *up, const run *own, size_t fir
     for (size_t offset = 0; offset <= bytes; offset += LINE) __builtin_prefetch(at + offset, 0, 2);
 }
 
-enum { LINE = 64, CHUNK = 16, BEGINNING = 8 << 10 };
+enum { LINE = 64, CHUNK = 32, BEGINNING = 8 << 10 };
 
 static inline void note_bytes(prefetch *list, const void *from, size_t bytes) {
   // What is long comes by itself, once it has begun.
