@@ -6,6 +6,19 @@ extension LossHead {
   private static let columns = 32
   /// A sum beyond this has lost its smaller terms, or is about to overflow.
   private static let largestSum = 1e30
+  /// Rows and columns of logits that a worker has at a time, and how few rows are too few: they, and what is packed of
+  /// the weights, are to stay in a cache of 1 MiB.
+  private static let (most, part, fewest) = (512, 224, 128)
+
+  /// Whether logits are a product and nothing else.
+  private var isPlain: Bool {
+    head.linear.experts == nil && head.linear.bias == nil && head.linear.overlay == nil
+  }
+
+  /// Whether each worker takes rows of its own, so that there are never all logits of a row. That changes no bit.
+  func takesRows(_ count: Int, _ pass: TrainingPass) -> Bool {
+    isPlain && !head.linear.weight.kind.isBlocks && count >= Self.fewest * pass.compute.pool.count
+  }
 
   /// The loss of some rows with a pass over the logits less: e = exp(logit − logit of the target) takes their place
   /// while they are warm, then −log p = log Σe, and dL/dh = scale·(e·W / Σe − W[target]).
@@ -18,11 +31,8 @@ extension LossHead {
     _ hidden: Rows, _ targets: [Target], scale: Float, into d: Rows?, in pass: TrainingPass
   ) -> [Double]? {
     let linear = head.linear
-    guard linear.experts == nil, linear.bias == nil, linear.overlay == nil, targets.count > 8 else {
-      return nil
-    }
-    let (rows, vocabulary) = (targets.count, linear.outputs)
-    let logits = pass.workspace.logits.rows(rows, vocabulary)
+    guard isPlain, targets.count > 8 else { return nil }
+    let rows = targets.count
     let picked = targetRows.rows(rows, hidden.width)
     let own = references.rows(1, rows)
     pass.compute.forEachRow(rows, width: hidden.width) { range in
@@ -31,22 +41,13 @@ extension LossHead {
         own[0, row] = unsafe lmoe_dot(hidden.row(row), picked.row(row), hidden.width)
       }
     }
-    let blocks = (vocabulary + Self.columns - 1) / Self.columns
+    let blocks = (linear.outputs + Self.columns - 1) / Self.columns
     let sums = ExponentialSums(rows: rows, blocks: blocks)
-    pass.compute.run([
-      Compute.Product(terms: [.linear(hidden, linear.weight)], output: logits) { columns, _ in
-        for row in 0..<rows {
-          // Columns are shared out in whole blocks.
-          unsafe lmoe_exp_sums(
-            logits.row(row) + columns.lowerBound, columns.count, own[0, row],
-            sums.place(row, columns.lowerBound / Self.columns))
-        }
-      }
-    ])
+    let work = Work(hidden: hidden, weight: linear.weight.view, own: own, sums: sums)
+    if takesRows(rows, pass) { byRows(work, into: d, pass) } else { byColumns(work, into: d, pass) }
     let totals = (0..<rows).map { sums.total($0) }
     guard totals.allSatisfy({ $0 < Self.largestSum && $0 > 0 }) else { return nil }
     if let d {
-      pass.compute.run([Compute.Product(terms: [.plain(logits, linear.weight)], output: d)])
       pass.compute.forEachRow(rows, width: d.width) { range in
         for row in range {
           unsafe lmoe_scale(d.row(row), Float(Double(scale) / totals[row]), d.width, d.row(row))
@@ -55,5 +56,54 @@ extension LossHead {
       }
     }
     return totals.map { ExponentialSums.logarithm($0) }
+  }
+  /// What e = exp(logit − own) and e·W are made of.
+  private struct Work: Sendable {
+    let hidden: Rows
+    let weight: Weight.View
+    /// The logit of each row's target [1, rows].
+    let own: Rows
+    let sums: ExponentialSums
+
+    /// Puts e in the place of logits of some rows, and their sums where they belong.
+    func exponentiate(_ logits: Rows, from row: Int, _ columns: Range<Int>) {
+      for index in 0..<logits.count {
+        unsafe lmoe_exp_sums(
+          logits.row(index), columns.count, own[0, row + index],
+          sums.place(row + index, columns.lowerBound / LossHead.columns))
+      }
+    }
+  }
+
+  /// Each worker takes some columns of the logits of all rows: where rows are few, each weight is read once.
+  private func byColumns(_ work: Work, into d: Rows?, _ pass: TrainingPass) {
+    let logits = pass.workspace.logits.rows(work.hidden.count, work.weight.rows)
+    pass.compute.run([
+      // Columns are shared out in whole blocks.
+      Compute.Product(terms: [.linear(work.hidden, work.weight)], output: logits) { columns, _ in
+        work.exponentiate(logits.columns(columns), from: 0, columns)
+      }
+    ])
+    guard let d else { return }
+    pass.compute.run([Compute.Product(terms: [.plain(logits, work.weight)], output: d)])
+  }
+
+  /// Each worker takes some rows, a part of the vocabulary at a time: what is between the products stays in its cache.
+  private func byRows(_ work: Work, into d: Rows?, _ pass: TrainingPass) {
+    let (rows, vocabulary, compute) = (work.hidden.count, work.weight.rows, pass.compute)
+    let workers = compute.pool.count
+    let parts = workers * ((rows + workers * Self.most - 1) / (workers * Self.most))
+    let scratch = pass.workspace.logits.rows(workers, Self.part * ((rows + parts - 1) / parts))
+    compute.pool.run(items: parts) { item, worker in
+      let range = item * rows / parts..<(item + 1) * rows / parts
+      for start in stride(from: 0, to: vocabulary, by: Self.part) {
+        let columns = start..<min(start + Self.part, vocabulary)
+        let weight = work.weight[columns]
+        let logits = unsafe Rows(base: scratch.row(worker), count: range.count, width: columns.count)
+        compute.compute(.linear(work.hidden[range], weight), into: logits, worker)
+        work.exponentiate(logits, from: range.lowerBound, columns)
+        if let d { compute.compute(.plain(logits, weight), into: d[range], accumulates: start > 0, worker) }
+      }
+    }
   }
 }

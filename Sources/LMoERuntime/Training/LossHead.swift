@@ -12,7 +12,7 @@ final class LossHead {
   let targetRows = Activations()
   let references = Activations()
 
-  /// Rows of logits there are at a time.
+  /// Rows whose logits there are at a time, where all logits of a row are needed.
   private static let block = 512
 
   init(norm: RMSNorm, head: LinearTape) { (self.norm, self.head) = (norm, head) }
@@ -36,12 +36,16 @@ final class LossHead {
     _ x: Rows, _ targets: [Target], scale: Float, into dx: Rows?, modelGate: GateTape?, in pass: TrainingPass
   ) -> Double {
     if let dx { pass.compute.forEachRow(dx.count, width: dx.width) { dx[$0].clear() } }
-    var total = 0.0
-    for start in stride(from: 0, to: targets.count, by: Self.block) {
-      let rows = Array(targets[start..<min(start + Self.block, targets.count)])
-      total += run(rows, x, scale, dx, modelGate, pass)
+    let blocks = takesRows(targets.count, pass) ? [targets[...]] : Self.blocks(targets[...])
+    return blocks.reduce(0) { $0 + run(Array($1), x, scale, dx, modelGate, pass) }
+  }
+
+  /// Equal blocks of rows: a last one of a few would be multiplied in another way.
+  private static func blocks(_ targets: ArraySlice<Target>) -> [ArraySlice<Target>] {
+    let count = (targets.count + block - 1) / block
+    return (0..<count).map { index in
+      targets[index * targets.count / count..<(index + 1) * targets.count / count]
     }
-    return total
   }
 
   private func run(
@@ -58,7 +62,9 @@ final class LossHead {
     let d = dx.map { gradient.rows(targets.count, $0.width) }
     let losses =
       fused(hidden, targets, scale: scale, into: d, in: pass)
-      ?? plain(hidden, targets, scale, into: d, modelGate, pass)
+      ?? Self.blocks(targets[...]).flatMap { part in
+        plain(hidden[part.indices], Array(part), scale, into: d?[part.indices], modelGate, pass)
+      }
     if let dx, let d {
       pass.compute.forEachRow(targets.count, width: x.width) { rows in
         for index in rows {
