@@ -8,14 +8,16 @@ extension LossHead {
   private static let largestSum = 1e30
   /// Rows and columns of logits that a worker has at a time, and how few rows are too few: they, and what is packed of
   /// the weights, are to stay in a cache of 1 MiB.
-  private static let (most, part, fewest) = (512, 224, 128)
+  private static let (most, part, fewest) = (512, 320, 128)
 
   /// Whether logits are a product and nothing else.
   private var isPlain: Bool {
     head.linear.experts == nil && head.linear.bias == nil && head.linear.overlay == nil
   }
 
-  /// Whether each worker takes rows of its own, so that there are never all logits of a row. That changes no bit.
+  /// Whether each worker takes rows of its own, so that there are never all logits of a row.
+  ///
+  /// That changes no bit.
   func takesRows(_ count: Int, _ pass: TrainingPass) -> Bool {
     isPlain && !head.linear.weight.kind.isBlocks && count >= Self.fewest * pass.compute.pool.count
   }
@@ -41,11 +43,9 @@ extension LossHead {
         own[0, row] = unsafe lmoe_dot(hidden.row(row), picked.row(row), hidden.width)
       }
     }
-    let blocks = (linear.outputs + Self.columns - 1) / Self.columns
-    let sums = ExponentialSums(rows: rows, blocks: blocks)
-    let work = Work(hidden: hidden, weight: linear.weight.view, own: own, sums: sums)
-    if takesRows(rows, pass) { byRows(work, into: d, pass) } else { byColumns(work, into: d, pass) }
-    let totals = (0..<rows).map { sums.total($0) }
+    let work = Work(hidden: hidden, weight: linear.weight.view, own: own)
+    let totals =
+      takesRows(rows, pass) ? byRows(work, into: d, pass) : byColumns(work, into: d, pass)
     guard totals.allSatisfy({ $0 < Self.largestSum && $0 > 0 }) else { return nil }
     if let d {
       pass.compute.forEachRow(rows, width: d.width) { range in
@@ -57,53 +57,62 @@ extension LossHead {
     }
     return totals.map { ExponentialSums.logarithm($0) }
   }
+
   /// What e = exp(logit − own) and e·W are made of.
   private struct Work: Sendable {
     let hidden: Rows
     let weight: Weight.View
     /// The logit of each row's target [1, rows].
     let own: Rows
-    let sums: ExponentialSums
-
-    /// Puts e in the place of logits of some rows, and their sums where they belong.
-    func exponentiate(_ logits: Rows, from row: Int, _ columns: Range<Int>) {
-      for index in 0..<logits.count {
-        unsafe lmoe_exp_sums(
-          logits.row(index), columns.count, own[0, row + index],
-          sums.place(row + index, columns.lowerBound / LossHead.columns))
-      }
-    }
   }
 
   /// Each worker takes some columns of the logits of all rows: where rows are few, each weight is read once.
-  private func byColumns(_ work: Work, into d: Rows?, _ pass: TrainingPass) {
-    let logits = pass.workspace.logits.rows(work.hidden.count, work.weight.rows)
+  ///
+  /// - Returns: Σe of each row.
+  private func byColumns(_ work: Work, into d: Rows?, _ pass: TrainingPass) -> [Double] {
+    let (rows, vocabulary) = (work.hidden.count, work.weight.rows)
+    let sums = ExponentialSums(rows: rows, blocks: (vocabulary + Self.columns - 1) / Self.columns)
+    let logits = pass.workspace.logits.rows(rows, vocabulary)
     pass.compute.run([
-      // Columns are shared out in whole blocks.
       Compute.Product(terms: [.linear(work.hidden, work.weight)], output: logits) { columns, _ in
-        work.exponentiate(logits.columns(columns), from: 0, columns)
+        for row in 0..<rows {
+          // Columns are shared out in whole blocks.
+          unsafe lmoe_exp_sums(
+            logits.row(row) + columns.lowerBound, columns.count, work.own[0, row],
+            sums.place(row, columns.lowerBound / Self.columns))
+        }
       }
     ])
-    guard let d else { return }
-    pass.compute.run([Compute.Product(terms: [.plain(logits, work.weight)], output: d)])
+    if let d { pass.compute.run([Compute.Product(terms: [.plain(logits, work.weight)], output: d)]) }
+    return (0..<rows).map { sums.total($0) }
   }
 
   /// Each worker takes some rows, a part of the vocabulary at a time: what is between the products stays in its cache.
-  private func byRows(_ work: Work, into d: Rows?, _ pass: TrainingPass) {
+  ///
+  /// - Returns: Σe of each row, the same as by columns.
+  private func byRows(_ work: Work, into d: Rows?, _ pass: TrainingPass) -> [Double] {
     let (rows, vocabulary, compute) = (work.hidden.count, work.weight.rows, pass.compute)
     let workers = compute.pool.count
     let parts = workers * ((rows + workers * Self.most - 1) / (workers * Self.most))
     let scratch = pass.workspace.logits.rows(workers, Self.part * ((rows + parts - 1) / parts))
+    let totals = ExponentialSums(rows: rows, blocks: 1)
     compute.pool.run(items: parts) { item, worker in
       let range = item * rows / parts..<(item + 1) * rows / parts
+      let sums = ExponentialSums(rows: 1, blocks: Self.part / Self.columns)
+      for row in range { unsafe totals.place(row, 0).pointee = 0 }
       for start in stride(from: 0, to: vocabulary, by: Self.part) {
         let columns = start..<min(start + Self.part, vocabulary)
+        let blocks = (columns.count + Self.columns - 1) / Self.columns
         let weight = work.weight[columns]
         let logits = unsafe Rows(base: scratch.row(worker), count: range.count, width: columns.count)
         compute.compute(.linear(work.hidden[range], weight), into: logits, worker)
-        work.exponentiate(logits, from: range.lowerBound, columns)
+        for (index, row) in range.enumerated() {
+          unsafe lmoe_exp_sums(logits.row(index), columns.count, work.own[0, row], sums.place(0, 0))
+          for block in 0..<blocks { unsafe totals.place(row, 0).pointee += sums.place(0, block).pointee }
+        }
         if let d { compute.compute(.plain(logits, weight), into: d[range], accumulates: start > 0, worker) }
       }
     }
+    return (0..<rows).map { totals.total($0) }
   }
 }
