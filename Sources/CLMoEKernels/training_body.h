@@ -100,24 +100,9 @@ static void exp_minus(float *x, const float *minus, size_t count) {
   })
 }
 
-static void exp_sums(float *x, size_t count, float minus, double *out) {
+static void exp_sums(float *x, size_t count, float minus, double *sums) {
   const vec base = splat(minus);
-  size_t block = 0;
-  // Four blocks at a time, each added up in the same order as by itself.
-  for (; block + 128 <= count; block += 128) {
-    vec totals[4];
-    for (int b = 0; b < 4; b++) {
-      totals[b] = zero();
-      for (size_t i = block + 32 * b; i < block + 32 * b + 32; i += LANES) {
-        vec value = exponential(load(x + i) - base);
-        store(x + i, value);
-        totals[b] += value;
-      }
-    }
-    four all = sums(totals[0], totals[1], totals[2], totals[3]);
-    for (int b = 0; b < 4; b++) out[block / 32 + (size_t)b] = all[b];
-  }
-  for (; block < count; block += 32) {
+  for (size_t block = 0; block < count; block += 32) {
     vec total = zero();
     size_t end = count - block < 32 ? count : block + 32, i = block;
     for (; i + LANES <= end; i += LANES) {
@@ -130,7 +115,7 @@ static void exp_sums(float *x, size_t count, float minus, double *out) {
       store_part(x + i, value, end - i);
       total += value;
     }
-    out[block / 32] = sum_of(total);
+    sums[block / 32] = sum_of(total);
   }
 }
 
