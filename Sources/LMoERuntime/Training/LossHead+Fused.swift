@@ -6,8 +6,8 @@ extension LossHead {
   private static let columns = 32
   /// A sum beyond this has lost its smaller terms, or is about to overflow.
   private static let largestSum = 1e30
-  /// Rows and columns of logits that a worker has at a time, and how few rows are too few: they, and what is packed of
-  /// the weights, are to stay in a cache of 1 MiB.
+  /// Rows and columns of logits that a worker has at a time, to stay in its caches with what is packed of the
+  /// weights; and how few rows of a worker are too few for that.
   private static let (most, part, fewest) = (512, 320, 128)
 
   /// Whether logits are a product and nothing else.
@@ -22,19 +22,43 @@ extension LossHead {
     isPlain && !head.linear.weight.kind.isBlocks && count >= Self.fewest * pass.compute.pool.count
   }
 
-  /// The loss of some rows with a pass over the logits less: e = exp(logit − logit of the target) takes their place
-  /// while they are warm, then −log p = log Σe, and dL/dh = scale·(e·W / Σe − W[target]).
+  /// The loss of rows with a pass over the logits less: e = exp(logit − logit of the target) takes their
+  /// place while they are warm, then −log p = log Σe, and dL/dh = scale·(e·W / Σe − W[target]).
+  struct Exponentials {
+    /// Σe of each row.
+    let totals: [Double]
+    /// W[target] of each row [rows, hidden].
+    let picked: Rows
+
+    /// The losses of some rows, and their gradient in the place of e·W.
+    ///
+    /// - Returns: Nothing where a sum is out of range: then logits are needed.
+    func losses(_ rows: Range<Int>, scale: Float, into d: Rows?, _ compute: Compute) -> [Double]? {
+      let (totals, picked) = (Array(totals[rows]), picked[rows])
+      guard totals.allSatisfy({ $0 < LossHead.largestSum && $0 > 0 }) else { return nil }
+      if let d {
+        compute.forEachRow(totals.count, width: d.width) { range in
+          for row in range {
+            unsafe lmoe_scale(d.row(row), Float(Double(scale) / totals[row]), d.width, d.row(row))
+            unsafe lmoe_add_scaled(d.row(row), picked.row(row), -scale, d.width)
+          }
+        }
+      }
+      return totals.map { ExponentialSums.logarithm($0) }
+    }
+  }
+
+  /// Sums of exponentials of all rows.
   ///
   /// - Parameters:
   ///   - hidden: What the head takes in [rows, hidden].
-  ///   - d: Where its gradient goes [rows, hidden]; nil if nobody needs it.
-  /// - Returns: The losses; nil where a sum is out of range, or the head has experts: then logits are needed.
-  func fused(
-    _ hidden: Rows, _ targets: [Target], scale: Float, into d: Rows?, in pass: TrainingPass
-  ) -> [Double]? {
-    let linear = head.linear
-    guard isPlain, targets.count > 8 else { return nil }
-    let rows = targets.count
+  ///   - d: Where e·W goes [rows, hidden]; nil if nobody needs it.
+  /// - Returns: Nothing for few rows, or where the head has experts.
+  func exponentials(
+    _ hidden: Rows, _ targets: [Target], into d: Rows?, in pass: TrainingPass
+  ) -> Exponentials? {
+    let (linear, rows) = (head.linear, targets.count)
+    guard isPlain, rows > 8 else { return nil }
     let picked = targetRows.rows(rows, hidden.width)
     let own = references.rows(1, rows)
     pass.compute.forEachRow(rows, width: hidden.width) { range in
@@ -46,16 +70,7 @@ extension LossHead {
     let work = Work(hidden: hidden, weight: linear.weight.view, own: own)
     let totals =
       takesRows(rows, pass) ? byRows(work, into: d, pass) : byColumns(work, into: d, pass)
-    guard totals.allSatisfy({ $0 < Self.largestSum && $0 > 0 }) else { return nil }
-    if let d {
-      pass.compute.forEachRow(rows, width: d.width) { range in
-        for row in range {
-          unsafe lmoe_scale(d.row(row), Float(Double(scale) / totals[row]), d.width, d.row(row))
-          unsafe lmoe_add_scaled(d.row(row), picked.row(row), -scale, d.width)
-        }
-      }
-    }
-    return totals.map { ExponentialSums.logarithm($0) }
+    return Exponentials(totals: totals, picked: picked)
   }
 
   /// What e = exp(logit − own) and e·W are made of.
@@ -87,7 +102,7 @@ extension LossHead {
     return (0..<rows).map { sums.total($0) }
   }
 
-  /// Each worker takes some rows, a part of the vocabulary at a time: what is between the products stays in its cache.
+  /// Each worker takes some rows, a part of the vocabulary at a time: what is between the products stays near.
   ///
   /// - Returns: Σe of each row, the same as by columns.
   private func byRows(_ work: Work, into d: Rows?, _ pass: TrainingPass) -> [Double] {

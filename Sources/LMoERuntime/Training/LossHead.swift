@@ -37,7 +37,7 @@ final class LossHead {
   ) -> Double {
     if let dx { pass.compute.forEachRow(dx.count, width: dx.width) { dx[$0].clear() } }
     let blocks = takesRows(targets.count, pass) ? [targets[...]] : Self.blocks(targets[...])
-    return blocks.reduce(0) { $0 + run(Array($1), x, scale, dx, modelGate, pass) }
+    return blocks.flatMap { run(Array($0), x, scale, dx, modelGate, pass) }.reduce(0, +)
   }
 
   /// Equal blocks of rows: a last one of a few would be multiplied in another way.
@@ -50,7 +50,7 @@ final class LossHead {
 
   private func run(
     _ targets: [Target], _ x: Rows, _ scale: Float, _ dx: Rows?, _ modelGate: GateTape?, _ pass: TrainingPass
-  ) -> Double {
+  ) -> [Double] {
     let norm = norm
     let hidden = normed.rows(targets.count, x.width)
     pass.compute.forEachRow(targets.count, width: x.width) { rows in
@@ -60,11 +60,12 @@ final class LossHead {
       }
     }
     let d = dx.map { gradient.rows(targets.count, $0.width) }
-    let losses =
-      fused(hidden, targets, scale: scale, into: d, in: pass)
-      ?? Self.blocks(targets[...]).flatMap { part in
-        plain(hidden[part.indices], Array(part), scale, into: d?[part.indices], modelGate, pass)
-      }
+    let fused = exponentials(hidden, targets, into: d, in: pass)
+    let losses = Self.blocks(targets[...]).flatMap { part in
+      let (rows, d) = (part.indices, d?[part.indices])
+      return fused?.losses(rows, scale: scale, into: d, pass.compute)
+        ?? plain(hidden[rows], Array(part), scale, into: d, modelGate, pass)
+    }
     if let dx, let d {
       pass.compute.forEachRow(targets.count, width: x.width) { rows in
         for index in rows {
@@ -73,7 +74,7 @@ final class LossHead {
         }
       }
     }
-    return losses.reduce(0, +)
+    return losses
   }
 
   /// The losses by way of the logits, and the gradient of what the head takes in.
