@@ -28,6 +28,14 @@ import LMoEFormat
       unsafe base = UnsafeRawPointer(rows.base)
       (kind, self.rows, columns, stride, first) = (.f32, rows.count, rows.width, rows.stride, 0)
     }
+
+    /// Some of the rows of one whose rows have places of their own.
+    subscript(range: Range<Int>) -> View {
+      assert(kind.hasRows)
+      return unsafe View(
+        base: base + kind.bytes(range.lowerBound * stride), kind: kind, rows: range.count, columns: columns,
+        stride: stride)
+    }
   }
 
   /// How its numbers are stored.

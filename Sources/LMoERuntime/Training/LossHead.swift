@@ -12,7 +12,7 @@ final class LossHead {
   let targetRows = Activations()
   let references = Activations()
 
-  /// Rows of logits there are at a time.
+  /// Rows whose logits there are at a time, where all logits of a row are needed.
   private static let block = 512
 
   init(norm: RMSNorm, head: LinearTape) { (self.norm, self.head) = (norm, head) }
@@ -36,17 +36,21 @@ final class LossHead {
     _ x: Rows, _ targets: [Target], scale: Float, into dx: Rows?, modelGate: GateTape?, in pass: TrainingPass
   ) -> Double {
     if let dx { pass.compute.forEachRow(dx.count, width: dx.width) { dx[$0].clear() } }
-    var total = 0.0
-    for start in stride(from: 0, to: targets.count, by: Self.block) {
-      let rows = Array(targets[start..<min(start + Self.block, targets.count)])
-      total += run(rows, x, scale, dx, modelGate, pass)
+    let blocks = takesRows(targets.count, pass) ? [targets[...]] : Self.blocks(targets[...])
+    return blocks.flatMap { run(Array($0), x, scale, dx, modelGate, pass) }.reduce(0, +)
+  }
+
+  /// Equal blocks of rows: a last one of a few would be multiplied in another way.
+  private static func blocks(_ targets: ArraySlice<Target>) -> [ArraySlice<Target>] {
+    let count = (targets.count + block - 1) / block
+    return (0..<count).map { index in
+      targets[index * targets.count / count..<(index + 1) * targets.count / count]
     }
-    return total
   }
 
   private func run(
     _ targets: [Target], _ x: Rows, _ scale: Float, _ dx: Rows?, _ modelGate: GateTape?, _ pass: TrainingPass
-  ) -> Double {
+  ) -> [Double] {
     let norm = norm
     let hidden = normed.rows(targets.count, x.width)
     pass.compute.forEachRow(targets.count, width: x.width) { rows in
@@ -56,9 +60,12 @@ final class LossHead {
       }
     }
     let d = dx.map { gradient.rows(targets.count, $0.width) }
-    let losses =
-      fused(hidden, targets, scale: scale, into: d, in: pass)
-      ?? plain(hidden, targets, scale, into: d, modelGate, pass)
+    let fused = exponentials(hidden, targets, into: d, in: pass)
+    let losses = Self.blocks(targets[...]).flatMap { part in
+      let (rows, d) = (part.indices, d?[part.indices])
+      return fused?.losses(rows, scale: scale, into: d, pass.compute)
+        ?? plain(hidden[rows], Array(part), scale, into: d, modelGate, pass)
+    }
     if let dx, let d {
       pass.compute.forEachRow(targets.count, width: x.width) { rows in
         for index in rows {
@@ -67,7 +74,7 @@ final class LossHead {
         }
       }
     }
-    return losses.reduce(0, +)
+    return losses
   }
 
   /// The losses by way of the logits, and the gradient of what the head takes in.
