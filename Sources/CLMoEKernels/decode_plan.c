@@ -267,8 +267,9 @@ void lmoe_decoder_pack(lmoe_decoder *decoder, size_t number) {
 }
 
 lmoe_decoder *lmoe_decoder_create(const lmoe_model *model, size_t workers) {
-  lmoe_decoder *decoder = calloc(1, sizeof *decoder);
+  lmoe_decoder *decoder = aligned_alloc(_Alignof(lmoe_decoder), sizeof *decoder);
   if (!decoder) return NULL;
+  memset(decoder, 0, sizeof *decoder);
   decoder->model = *model;
   decoder->worker_count = workers > 0 ? workers : 1;
   decoder->kernels = lmoe_kernels_now();

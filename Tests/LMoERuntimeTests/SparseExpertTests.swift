@@ -9,7 +9,7 @@ import Testing
   private static let (rows, inputs, outputs) = (40, 70, 90)
   private let compute = Compute(pool: RuntimeFixture.pool)
 
-  /// Experts of ranks 1, 2, 3, 1 …
+  /// Experts of ranks 1, 2, 3 in turns.
   private func stacked(_ count: Int, _ numbers: inout Numbers) -> StackedExperts {
     var slots: [StackedExperts.Slot] = []
     var total = 0

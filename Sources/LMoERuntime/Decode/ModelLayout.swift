@@ -16,7 +16,9 @@ import LMoECore
     for (index, block) in model.blocks.enumerated() {
       unsafe layers[index] = layer(block)
     }
-    guard model.head.overlay == nil, model.blocks.allSatisfy(\.isDecodable) else { return nil }
+    guard model.head.overlay == nil, model.head.experts?.trained == nil,
+      model.blocks.allSatisfy(\.isDecodable)
+    else { return nil }
   }
 
   deinit {
@@ -69,11 +71,11 @@ extension Weight {
 }
 
 extension DecoderBlock {
-  /// Whether nothing in it replaces rows of weights.
+  /// Whether nothing in it replaces rows of weights, and no factors change: the decoder has copies of them.
   fileprivate var isDecodable: Bool {
     [
       attention.query, attention.key, attention.value, attention.output, feedForward.gate, feedForward.up,
       feedForward.down,
-    ].allSatisfy { $0.overlay == nil }
+    ].allSatisfy { $0.overlay == nil && $0.experts?.trained == nil }
   }
 }

@@ -125,42 +125,55 @@ struct Bench: ParsableCommand {
 
     func run() throws {
       var best = Double.infinity
-      var raw: UInt64 = 0
+      var loaded = Loaded()
       for _ in 0..<repetition.rounds {
         let start = monotonicNanoseconds()
-        raw = try Self.load(file)
+        loaded = try Self.load(file)
         best = min(best, Double(monotonicNanoseconds() - start) / 1e9)
       }
-      let rate = Bench.rate(raw, best)
+      let rate = Bench.rate(loaded.raw, best)
+      // What is stored is read, and what was packed is written besides.
+      let memory = MemoryBandwidth.measure()
+      let floor = Double(loaded.stored + loaded.decoded) / memory
       report.print([
-        "schema": 1, "raw_bytes": .integer(raw), "seconds": .double(best), "load_gb_s": .double(rate),
+        "schema": 1, "raw_bytes": .integer(loaded.raw), "stored_bytes": .integer(loaded.stored),
+        "seconds": .double(best), "load_gb_s": .double(rate), "floor_seconds": .double(floor),
+        "memory_gb_s": .double(memory / 1e9), "share": .double(floor / best),
       ]) {
         Terminal.print(
-          "load    \(formatted(rate, digits: 2)) GB/s, \(formatted(bytes: raw)) in \(formatted(best, digits: 3)) s"
+          "load    \(formatted(rate, digits: 2)) GB/s, \(formatted(bytes: loaded.raw)) in "
+            + "\(formatted(best, digits: 3)) s")
+        Terminal.print(
+          "floor   \(formatted(floor, digits: 3)) s: \(formatted(bytes: loaded.stored)) read, "
+            + "\(formatted(bytes: loaded.decoded)) decoded, at \(formatted(memory / 1e9, digits: 1)) GB/s of memory"
         )
+        Terminal.print("share   \(formatted(100 * floor / best, digits: 0)) %")
       }
     }
 
-    /// Decodes every tensor into a buffer of its own; a raw one is mapped and checked.
-    private static func load(_ file: String) throws -> UInt64 {
-      let bundle = try Bundle(path: file)
+    /// Bytes of tensors: as they are meant, as they are stored, and of those the ones that were decoded.
+    private struct Loaded {
       var raw: UInt64 = 0
+      var stored: UInt64 = 0
+      var decoded: UInt64 = 0
+    }
+
+    /// Loads every tensor as a model does: a raw one is mapped and checked, others are decoded.
+    private static func load(_ file: String) throws -> Loaded {
+      let bundle = try Bundle(path: file)
+      var entries: [BankedEntry] = []
       for bank in bundle.banks {
-        var encoded: [BankedEntry] = []
         for entry in try bundle.manifest(of: bank).tensors where entry.type.rawBytes > 0 {
-          raw += UInt64(entry.type.rawBytes)
-          if try bundle.mappedBytes(of: entry, in: bank) == nil {
-            encoded.append(BankedEntry(bank: bank.name, entry: entry))
-          }
-        }
-        let buffers = encoded.map { RawBuffer(count: $0.entry.type.rawBytes) }
-        try unsafe bundle.decode(encoded) { (index, offset, bytes) in
-          unsafe UnsafeMutableRawBufferPointer(
-            rebasing: buffers[index].bytes[offset..<offset + bytes.count]
-          ).copyMemory(from: bytes)
+          entries.append(BankedEntry(bank: bank.name, entry: entry))
         }
       }
-      return raw
+      var result = Loaded()
+      for (item, loaded) in zip(entries, try bundle.load(entries) { _ in 1 }) {
+        result.raw += UInt64(item.entry.type.rawBytes)
+        result.stored += item.entry.chunks.reduce(0) { $0 + UInt64($1.storedLength) }
+        if !loaded.isMapped { result.decoded += UInt64(item.entry.type.rawBytes) }
+      }
+      return result
     }
   }
 }
