@@ -427,6 +427,8 @@ def main():
     kept, failed = options.out / "scaling.json", []
     every = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
     options.out.mkdir(parents=True, exist_ok=True)
+    if options.work:
+        options.work.mkdir(parents=True, exist_ok=True)
     for part in options.only:
         with tempfile.TemporaryDirectory(dir=options.work) as scratch:
             try:
