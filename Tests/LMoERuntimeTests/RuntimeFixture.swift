@@ -41,6 +41,14 @@ final class RuntimeFixture {
     var options = BundleWriter.Options()
     options.codec = codec
     options.pool = Self.pool
+    // Gates list experts by their ids: with random ones, sums would be in another order each time.
+    let count = Guarded<UInt64>(0)
+    options.identifier = { () throws(FileError) in
+      count.withValue { number in
+        number += 1
+        return Bits128(high: number, low: 1)
+      }
+    }
     let writer = try BundleWriter(creating: "\(directory)/\(file)", options: options)
     let checkpoint = try HFCheckpoint(path: Self.path(base))
     let description = try writer.addBase(checkpoint, try checkpoint.resolved(), embeds: true)

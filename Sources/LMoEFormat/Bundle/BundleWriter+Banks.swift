@@ -138,7 +138,7 @@ extension BundleWriter {
         let manifest = try write(try Self.sorted(entries), isExternal: isExternal)
         var extent: Extent?
         if let card = card(manifest.contentID) { extent = try appendCard(card, bank: name) }
-        let fresh = try io { () throws(FileError) in try Bits128.random() }
+        let fresh = try io { () throws(FileError) in try options.identifier() }
         return try finishBank(
           name, id: id ?? fresh, card: extent, manifest: manifest, isExternal: isExternal)
       } catch { throw error.at(bank: name) }

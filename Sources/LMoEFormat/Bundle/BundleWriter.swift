@@ -21,6 +21,10 @@ public final class BundleWriter: @unchecked Sendable {
     public var writerName = "lmoe-tool"
     /// Gives the time of a commit, in nanoseconds since 1970.
     public var clock: @Sendable () -> UInt64 = currentNanoseconds
+    /// Gives the id of a new bank; no two may be the same.
+    public var identifier: @Sendable () throws(FileError) -> Bits128 = { () throws(FileError) in
+      try Bits128.random()
+    }
 
     /// The defaults.
     public init() {}
