@@ -10,6 +10,10 @@ import class LMoEFormat.Bundle
 
 /// Single tokens by themselves: the numbers of a pass of one row.
 @Suite struct DecoderTests {
+  private static let alone = WorkerPool(count: 1)
+  /// Of one worker and of three, beside the fixture's of two.
+  private static let pools = [alone, WorkerPool(count: 3)]
+
   private func model(
     _ bundle: Bundle, _ selection: Selection = .base, on pool: WorkerPool = RuntimeFixture.pool,
     usesDecoder: Bool = true
@@ -41,8 +45,8 @@ import class LMoEFormat.Bundle
     let rows = positions.indices.map { Array(values[$0 * vocabulary..<($0 + 1) * vocabulary]) }
     #expect(deviation(positions.map { found[$0] }, rows) <= 2e-5)
     // The order of workers does not matter, nor how many there are.
-    for count in [1, 3] {
-      let other = try model(bundle, .gate("g"), on: WorkerPool(count: count))
+    for pool in Self.pools {
+      let other = try model(bundle, .gate("g"), on: pool)
       #expect(try other.logits(tokens, steps: ones(tokens)) == found)
     }
   }
@@ -70,7 +74,7 @@ import class LMoEFormat.Bundle
     let steps = [200] + Array(repeating: 1, count: 120) + [190] + Array(repeating: 1, count: 390)
     let found = try decoding.logits(tokens, steps: steps, cache: precision)
     #expect(deviation(found, try passes.logits(tokens, steps: steps, cache: precision)) <= 1e-5)
-    let other = try model(bundle, on: WorkerPool(count: 1))
+    let other = try model(bundle, on: Self.alone)
     #expect(try other.logits(tokens, steps: steps, cache: precision) == found)
   }
 
@@ -89,8 +93,8 @@ import class LMoEFormat.Bundle
       let found = try model(bundle, selection).logits(tokens, steps: ones(tokens))
       // Both have fifteen bits of x where there are integers, but not of the same numbers.
       #expect(deviation(found, wanted) <= 5e-4, "\(selection)")
-      for count in [1, 3] {
-        let other = try model(bundle, selection, on: WorkerPool(count: count))
+      for pool in Self.pools {
+        let other = try model(bundle, selection, on: pool)
         #expect(try other.logits(tokens, steps: ones(tokens)) == found)
       }
     }
@@ -105,7 +109,7 @@ import class LMoEFormat.Bundle
     for bundle in [plain, try fixture.quantized(plain, base: .q4_0, experts: .q8_0)] {
       let wanted = try model(bundle, .uniform, usesDecoder: false).logits(tokens)
       let found = try Kernels.with(variant) {
-        try model(bundle, .uniform, on: WorkerPool(count: 1)).logits(tokens, steps: ones(tokens))
+        try model(bundle, .uniform, on: Self.alone).logits(tokens, steps: ones(tokens))
       }
       #expect(deviation(found, wanted) <= 1e-3)
     }
