@@ -91,7 +91,7 @@ typedef struct {
 
 struct lmoe_decoder {
   lmoe_model model;
-  size_t worker_count, stage_count, most_tasks;
+  size_t worker_count, stage_count;
   stage *stages;
   worker *workers;
   /// The task of that number is taken in the stage of that serial number, counted over all tokens.
@@ -103,6 +103,7 @@ struct lmoe_decoder {
   size_t ranks;
   /// Shared among workers.
   float *q, *k, *v, *mixed, *gated, *upward;
+  /// What the layer's gate made of the token.
   float *layer_weights;
   float *scores[MOST_LINEARS];
   /// U of each linear layer, one after the other, `ranks` floats each; in parts where the stage before made it. A stage

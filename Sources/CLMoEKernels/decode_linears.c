@@ -189,12 +189,9 @@ void lmoe_decode_linears_task(lmoe_decoder *d, const stage *stage, worker *self,
 /// What others look at later: the layer's weights of the experts, the last norm's output.
 void lmoe_decode_publish(lmoe_decoder *d, const stage *stage, const worker *self) {
   const lmoe_model *model = &d->model;
-  const size_t bytes = model->gate_width * sizeof(float);
   if (stage->group == GROUP_HEAD) {
     memcpy(model->normed, self->x, model->hidden * sizeof(float));
   } else if (stage->group == GROUP_ATTENTION && lmoe_decode_gate(model, GROUP_ATTENTION, stage->layer, 0)) {
-    memcpy(d->layer_weights, self->own_weights, bytes);
-    if (model->layer_weights)
-      memcpy(model->layer_weights + stage->layer * model->gate_width, self->own_weights, bytes);
+    memcpy(d->layer_weights, self->own_weights, model->gate_width * sizeof(float));
   }
 }

@@ -84,7 +84,6 @@ static void add_stage(lmoe_decoder *decoder, stage_kind kind, group_kind group, 
   const uint64_t before = decoder->stage_count > 0 ? next[-1].done : 0;
   *next = (stage){.kind = kind, .group = group, .layer = layer, .tasks = tasks, .done = before + tasks};
   decoder->stage_count++;
-  if (tasks > decoder->most_tasks) decoder->most_tasks = tasks;
 }
 
 /// Whether U of a group can be made while its input comes about, column by column: if nobody has to know all of the

@@ -123,8 +123,6 @@ typedef struct {
   int cache_kind;
   /// What comes out: the last norm's output [hidden], and the logits [vocabulary].
   float *normed, *logits;
-  /// Where each gate's weights go, for those who want to know: a row of gate_width for each layer; may be null.
-  float *layer_weights;
 } lmoe_model;
 
 /// What runs tokens through a model with up to `workers` workers. It takes a copy of `model`, not of what that points

@@ -20,8 +20,6 @@ import LMoEExperts
   /// The last norm's output and the logits of the token, a row each.
   let normed: OwnedRows
   let logits: OwnedRows
-  /// What each layer's gate made of the token [layers, columns].
-  let layerWeights: OwnedRows
   /// Nanoseconds by what they were spent on.
   @unsafe private let times: UnsafeMutablePointer<UInt64>
 
@@ -43,7 +41,6 @@ import LMoEExperts
     scratch = model.compute.scratchRows
     normed = OwnedRows(1, configuration.hiddenSize)
     logits = OwnedRows(1, model.head.outputs)
-    layerWeights = OwnedRows(max(1, layers), columns)
     unsafe keys = .allocate(capacity: max(1, layers))
     unsafe values = .allocate(capacity: max(1, layers))
     unsafe times = .allocate(capacity: LMOE_TIMES)
@@ -65,7 +62,6 @@ import LMoEExperts
     unsafe description.values = UnsafePointer(values)
     unsafe description.normed = normed.rows.base
     unsafe description.logits = logits.rows.base
-    unsafe description.layer_weights = layerWeights.rows.base
     let made = unsafe lmoe_decoder_create(&description, pool.count)
     guard let made = unsafe made, let token = unsafe lmoe_decoder_model(made) else {
       unsafe keys.deallocate()

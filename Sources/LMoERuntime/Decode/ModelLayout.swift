@@ -1,17 +1,12 @@
 import CLMoEKernels
-import LMoECore
 
 /// A model as the kernels that decode know it: pointers into memory that this object keeps.
 @safe final class ModelLayout {
   @unsafe let layers: UnsafeMutablePointer<lmoe_layer>
-  private let layerCount: Int
   @unsafe private var slots: [UnsafeMutablePointer<lmoe_slot>] = unsafe []
-  private let width: Int
 
   /// Lays out layers; nil if one has something that only the general path can do.
   init?(_ model: Model) {
-    layerCount = model.blocks.count
-    width = model.gateColumns.count
     unsafe layers = UnsafeMutablePointer<lmoe_layer>.allocate(capacity: max(1, model.blocks.count))
     for (index, block) in model.blocks.enumerated() {
       unsafe layers[index] = layer(block)
