@@ -27,9 +27,12 @@ typedef struct {
   uint64_t done;
 } stage;
 
+/// Bytes of a cache line.
+enum { LINE = 64 };
+
 /// Something that several workers change, alone in its cache line.
 typedef struct {
-  _Alignas(64) _Atomic uint64_t value;
+  _Alignas(LINE) _Atomic uint64_t value;
 } counter;
 
 /// Experts of a linear layer that have a say, next to each other.

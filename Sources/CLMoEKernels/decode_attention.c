@@ -70,7 +70,7 @@ static void attend(lmoe_decoder *d, worker *self, size_t layer, size_t head, siz
   const size_t absolute = start / ATTENTION_PART + part;
   const size_t low = part == 0 ? start : absolute * ATTENTION_PART;
   const size_t high = part + 1 == parts ? model->position + 1 : (absolute + 1) * ATTENTION_PART;
-  const size_t place = (key_head * model->capacity + low) * width * (model->cache_kind == LMOE_F32 ? 4 : 2);
+  const size_t place = (key_head * model->capacity + low) * width * float_bytes(model->cache_kind);
   lmoe_term term = {.x = d->q + head * width,
                     .x_stride = (ptrdiff_t)width,
                     .weight = (const char *)model->keys[layer] + place,

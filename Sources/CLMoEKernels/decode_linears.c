@@ -102,9 +102,8 @@ static void compute(const lmoe_decoder *d, worker *self, const stage *stage, con
   if (rescales) rescale(linear, self->weights[place], first, end, sum);
   add_experts(d, self, linear, panels, place, first, end, sum);
   if (linear->bias) {
-    const size_t width = linear->bias_kind == LMOE_F32 ? 4 : 2;
-    self->kernels->add_bias(sum + first, 0, 1, end - first, (const char *)linear->bias + first * width,
-                            linear->bias_kind);
+    const char *bias = (const char *)linear->bias + first * float_bytes(linear->bias_kind);
+    self->kernels->add_bias(sum + first, 0, 1, end - first, bias, linear->bias_kind);
   }
   if (sum != y) self->kernels->add(y + first, sum + first, end - first);
 }

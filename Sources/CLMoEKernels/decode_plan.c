@@ -1,6 +1,6 @@
 // What decoding a token consists of: the stages of a model, the memory they take, and the experts' factors laid out.
 #define _GNU_SOURCE
-#include "decode.h"
+#include "decode_products.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -61,11 +61,9 @@ size_t lmoe_decode_unit(const lmoe_model *model, group_kind group) {
 
 // MARK: Stages
 
-static size_t bytes_of(const lmoe_matrix *matrix) {
-  if (!matrix->values) return 0;
-  const size_t count = matrix->rows * matrix->columns;
-  if (matrix->kind < 0) return count * (matrix->kind == LMOE_F32 ? 4 : 2);
-  return matrix->block ? count / matrix->block * lmoe_block_bytes(matrix->kind, matrix->block) : 0;
+/// Bytes of a matrix; none of one that is not there.
+static size_t all_bytes(const lmoe_matrix *matrix) {
+  return matrix->values ? bytes_of(matrix, matrix->rows * matrix->columns) : 0;
 }
 
 /// As many tasks as keep workers busy to the end, none so small that taking it costs much. Their number says in what
@@ -106,10 +104,10 @@ static void add_group(lmoe_decoder *decoder, group_kind group, size_t layer) {
   size_t bytes = 0, outputs = 0, factors = 0, ranks = 0, gates = 0;
   for (size_t i = 0; i < count; i++) {
     const lmoe_gate *gate = lmoe_decode_gate(model, group, layer, i);
-    if (lmoe_decode_is_large(gate)) gates += bytes_of(&gate->rows);
-    bytes += bytes_of(&linears[i]->weight) + bytes_of(&linears[i]->up);
+    if (lmoe_decode_is_large(gate)) gates += all_bytes(&gate->rows);
+    bytes += all_bytes(&linears[i]->weight) + all_bytes(&linears[i]->up);
     outputs += linears[i]->weight.rows;
-    factors += bytes_of(&linears[i]->down);
+    factors += all_bytes(&linears[i]->down);
     ranks += linears[i]->down.rows;
   }
   if (group == GROUP_FEED_FORWARD) outputs /= 2;
@@ -142,7 +140,7 @@ static void add_stages(lmoe_decoder *decoder) {
 
 /// Takes room from `*memory`, or with null there only counts it.
 static void *take(char **memory, size_t *total, size_t bytes) {
-  const size_t room = (bytes + 63) / 64 * 64;
+  const size_t room = (bytes + LINE - 1) / LINE * LINE;
   char *own = *memory ? *memory + *total : NULL;
   *total += room;
   return own;
@@ -230,7 +228,7 @@ static void reserve_panels(lmoe_decoder *decoder) {
       const group_kind group = group_of(decoder, number, &layer);
       const size_t count = lmoe_decode_linears(model, group, layer, linears);
       for (size_t i = 0; i < count; i++) {
-        base += bytes_of(&linears[i]->weight);
+        base += all_bytes(&linears[i]->weight);
         factor_panels *panels = lmoe_decode_panels(decoder, group, layer) + i;
         const size_t up = lmoe_decode_up_bytes(decoder, &linears[i]->up);
         const size_t down = lmoe_decode_down_bytes(decoder, &linears[i]->down);
@@ -278,7 +276,7 @@ lmoe_decoder *lmoe_decoder_create(const lmoe_model *model, size_t workers) {
   add_needs(&needs, model, GROUP_HEAD, model->layer_count);
   if (model->head.slot_count > 0 && model->head.weight.rows > needs.outputs) needs.outputs = model->head.weight.rows;
   const size_t stages = 13 * model->layer_count + 3, bytes = lay_out(decoder, NULL, &needs, stages);
-  decoder->memory = aligned_alloc(64, bytes);
+  decoder->memory = aligned_alloc(LINE, bytes);
   if (!decoder->memory) {
     free(decoder);
     return NULL;

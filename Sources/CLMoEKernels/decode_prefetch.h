@@ -7,10 +7,10 @@
 /// Asks for columns [first, end) of rows of B, which lie far apart, before there is something else to do: as much as
 /// leaves room in the nearest caches.
 static inline void prefetch_up(const lmoe_matrix *up, const run *own, size_t first, size_t end) {
-  enum { LINE = 64, ROOM = 48 << 10 };
+  enum { ROOM = 48 << 10 };
   if (up->kind == LMOE_NF4) return;
   const size_t block = up->kind < 0 ? 1 : up->block, stride = bytes_of(up, up->columns);
-  const size_t start = first / block * block, bytes = bytes_of(up, end - start);
+  const size_t start = first / block * block, bytes = bytes_of(up, (end - start + block - 1) / block * block);
   size_t rows = ROOM / (bytes + LINE);
   if (rows > own->count) rows = own->count;
   const char *at = (const char *)up->values + own->first * stride + bytes_of(up, start);
@@ -18,7 +18,7 @@ static inline void prefetch_up(const lmoe_matrix *up, const run *own, size_t fir
     for (size_t offset = 0; offset <= bytes; offset += LINE) __builtin_prefetch(at + offset, 0, 2);
 }
 
-enum { LINE = 64, CHUNK = 32, BEGINNING = 8 << 10 };
+enum { CHUNK = 32, BEGINNING = 8 << 10 };
 
 static inline void note_bytes(prefetch *list, const void *from, size_t bytes) {
   // What is long comes by itself, once it has begun.
@@ -46,11 +46,11 @@ static inline void prefetch_some(prefetch *list) {
 /// Bytes of a panel of B, and of the columns of A that lie together, and how many columns those are.
 static inline size_t up_bytes(const lmoe_matrix *up, size_t *width) {
   *width = up->kind < 0 ? PANEL : Q8_PANEL;
-  return up->kind < 0 ? PANEL * up->rows * (up->kind == LMOE_F32 ? 4 : 2) : up_ranks(up->rows) * Q8_BYTES;
+  return up->kind < 0 ? PANEL * up->rows * float_bytes(up->kind) : up_ranks(up->rows) * Q8_BYTES;
 }
 static inline size_t down_bytes(const lmoe_matrix *down, size_t *width) {
   *width = down->kind < 0 ? 1 : Q8_PANEL;
-  return down->kind < 0 ? down->rows * (down->kind == LMOE_F32 ? 4 : 2) : down_ranks(down->rows) * Q8_BYTES;
+  return down->kind < 0 ? down->rows * float_bytes(down->kind) : down_ranks(down->rows) * Q8_BYTES;
 }
 
 /// Notes what a task reads beside the weights of the base.

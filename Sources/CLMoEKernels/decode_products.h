@@ -1,4 +1,4 @@
-// What the stages of decoding share: products of one row with the rows of a matrix as it is stored.
+// What the stages of decoding share: where the rows of a matrix are as it is stored, and products of one row with them.
 #ifndef LMOE_DECODE_PRODUCTS_H
 #define LMOE_DECODE_PRODUCTS_H
 #include "decode.h"
@@ -7,26 +7,29 @@ static inline int takes_integers(const lmoe_model *model, const lmoe_matrix *mat
   return model->uses_integers && matrix->kind >= 0 && lmoe_has_integers(matrix->kind, matrix->block);
 }
 
+/// Bytes of a float of that kind.
+static inline size_t float_bytes(int kind) { return kind == LMOE_F32 ? 4 : 2; }
+
+/// Bytes of so many elements of a matrix: of the whole blocks that they make.
+static inline size_t bytes_of(const lmoe_matrix *matrix, size_t elements) {
+  if (matrix->kind < 0) return elements * float_bytes(matrix->kind);
+  return elements / matrix->block * lmoe_block_bytes(matrix->kind, matrix->block);
+}
+
 /// Rows of a matrix from `row` on as the weight of a term.
 static inline lmoe_term term_of(const lmoe_matrix *matrix, size_t row, const float *x, int is_transposed) {
   const size_t skipped = row * matrix->columns;
-  size_t bytes = 0, first = matrix->first;
-  if (matrix->kind == LMOE_NF4) {
-    first += skipped;
-  } else if (matrix->kind < 0) {
-    bytes = skipped * (matrix->kind == LMOE_F32 ? 4 : 2);
-  } else {
-    bytes = skipped / matrix->block * lmoe_block_bytes(matrix->kind, matrix->block);
-  }
+  // Blocks of NF4 know no rows.
+  const int has_rows = matrix->kind != LMOE_NF4;
   return (lmoe_term){.x = x,
                      .x_stride = 0,
-                     .weight = (const char *)matrix->values + bytes,
+                     .weight = (const char *)matrix->values + (has_rows ? bytes_of(matrix, skipped) : 0),
                      .weight_stride = (ptrdiff_t)matrix->columns,
                      .kind = matrix->kind,
                      .is_transposed = is_transposed,
                      .depth = matrix->columns,
                      .block = matrix->block,
-                     .weight_first = first};
+                     .weight_first = matrix->first + (has_rows ? 0 : skipped)};
 }
 
 /// Elements [first, end) of y (+)= the group's input times the rows of a matrix.
@@ -35,12 +38,6 @@ static inline void multiply(const lmoe_decoder *d, const worker *self, const lmo
   lmoe_term term = term_of(matrix, 0, self->x, 1);
   if (takes_integers(&d->model, matrix)) term.x_integers = self->integers;
   self->kernels->gemm(1, &term, 1, first, end, y, 0, accumulates, self->scratch);
-}
-
-/// Bytes of elements of a matrix that begin a row or a block, or of as many blocks as hold them.
-static inline size_t bytes_of(const lmoe_matrix *matrix, size_t elements) {
-  if (matrix->kind < 0) return elements * (matrix->kind == LMOE_F32 ? 4 : 2);
-  return (elements + matrix->block - 1) / matrix->block * lmoe_block_bytes(matrix->kind, matrix->block);
 }
 
 /// Where a task begins in so many units.

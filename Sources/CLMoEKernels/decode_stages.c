@@ -3,7 +3,7 @@
 #include "decode_products.h"
 
 void lmoe_decode_prefetch(const lmoe_decoder *d, const stage *next, size_t number) {
-  enum { LINE = 64, AHEAD = 6 << 10 };
+  enum { AHEAD = 6 << 10 };
   const lmoe_model *model = &d->model;
   const lmoe_linear *linears[MOST_LINEARS];
   if (next->kind != STAGE_LINEARS && next->kind != STAGE_FACTORS) return;

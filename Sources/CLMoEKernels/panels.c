@@ -1,11 +1,9 @@
 // Lays out the factors of experts as one token takes them.
-#include "decode.h"
+#include "decode_products.h"
 #include "integers.h"
 #include "panels.h"
 
 #include <string.h>
-
-static size_t width_of(int kind) { return kind == LMOE_F32 ? 4 : 2; }
 
 static int is_q8_0(const lmoe_decoder *decoder, const lmoe_matrix *matrix) {
   return decoder->model.uses_integers && matrix->kind == LMOE_Q8_0 && matrix->block == Q8_PANEL &&
@@ -14,14 +12,14 @@ static int is_q8_0(const lmoe_decoder *decoder, const lmoe_matrix *matrix) {
 
 size_t lmoe_decode_up_bytes(const lmoe_decoder *decoder, const lmoe_matrix *up) {
   if (!up->values) return 0;
-  if (up->kind < 0) return (up->columns + PANEL - 1) / PANEL * PANEL * up->rows * width_of(up->kind);
+  if (up->kind < 0) return (up->columns + PANEL - 1) / PANEL * PANEL * up->rows * float_bytes(up->kind);
   if (!decoder->kernels->integers->up_q8_0 || !is_q8_0(decoder, up)) return 0;
   return up->columns / Q8_PANEL * up_ranks(up->rows) * Q8_BYTES;
 }
 
 size_t lmoe_decode_down_bytes(const lmoe_decoder *decoder, const lmoe_matrix *down) {
   if (!down->values) return 0;
-  if (down->kind < 0) return down->columns * down->rows * width_of(down->kind);
+  if (down->kind < 0) return down->columns * down->rows * float_bytes(down->kind);
   if (!decoder->kernels->integers->down_q8_0 || !is_q8_0(decoder, down)) return 0;
   return down->columns / Q8_PANEL * down_ranks(down->rows) * Q8_BYTES;
 }
@@ -29,7 +27,7 @@ size_t lmoe_decode_down_bytes(const lmoe_decoder *decoder, const lmoe_matrix *do
 void lmoe_decode_pack_up(const lmoe_matrix *up, void *panels) {
   const size_t ranks = up->rows, columns = up->columns;
   if (up->kind < 0) {
-    const size_t width = width_of(up->kind);
+    const size_t width = float_bytes(up->kind);
     char *to = panels;
     for (size_t first = 0; first < columns; first += PANEL) {
       const size_t count = columns - first < PANEL ? columns - first : PANEL;
