@@ -5,6 +5,9 @@
 
 #include <string.h>
 
+/// What makes bytes unsigned.
+enum { OFFSET = 128 };
+
 static int is_q8_0(const lmoe_decoder *decoder, const lmoe_matrix *matrix) {
   return decoder->model.uses_integers && matrix->kind == LMOE_Q8_0 && matrix->block == Q8_PANEL &&
          matrix->columns % Q8_PANEL == 0;
@@ -24,6 +27,19 @@ size_t lmoe_decode_down_bytes(const lmoe_decoder *decoder, const lmoe_matrix *do
   return down->columns / Q8_PANEL * down_ranks(down->rows) * Q8_BYTES;
 }
 
+/// Empties a panel or run of Q8_0 and says where its bytes begin: what is behind the last rank is 0.
+static uint8_t *clear_q8_0(uint8_t *scales, size_t ranks) {
+  uint8_t *bytes = scales + 2 * ranks;
+  memset(scales, 0, 2 * ranks);
+  memset(bytes, OFFSET, ranks * Q8_PANEL);
+  return bytes;
+}
+
+/// The block of Q8_0 at that place of a matrix of factors: its scale, then its bytes.
+static const uint8_t *block_at(const lmoe_matrix *factors, size_t rank, size_t place) {
+  return (const uint8_t *)factors->values + (rank * (factors->columns / Q8_PANEL) + place) * Q8_BYTES;
+}
+
 void lmoe_decode_pack_up(const lmoe_matrix *up, void *panels) {
   const size_t ranks = up->rows, columns = up->columns;
   if (up->kind < 0) {
@@ -41,14 +57,12 @@ void lmoe_decode_pack_up(const lmoe_matrix *up, void *panels) {
   const size_t padded = up_ranks(ranks), blocks = columns / Q8_PANEL;
   uint8_t *to = panels;
   for (size_t panel = 0; panel < blocks; panel++, to += padded * Q8_BYTES) {
-    uint8_t *bytes = to + 2 * padded;
-    memset(to, 0, 2 * padded);
-    memset(bytes, 128, padded * Q8_PANEL);
+    uint8_t *bytes = clear_q8_0(to, padded);
     for (size_t rank = 0; rank < ranks; rank++) {
-      const uint8_t *block = (const uint8_t *)up->values + (rank * blocks + panel) * Q8_BYTES;
+      const uint8_t *block = block_at(up, rank, panel);
       memcpy(to + 2 * rank, block, 2);
       uint8_t *quad = bytes + rank / QUAD * QUAD * Q8_PANEL + rank % QUAD;
-      for (size_t j = 0; j < Q8_PANEL; j++) quad[QUAD * j] = block[2 + j] ^ 128;
+      for (size_t j = 0; j < Q8_PANEL; j++) quad[QUAD * j] = block[2 + j] ^ OFFSET;
     }
   }
 }
@@ -66,15 +80,13 @@ void lmoe_decode_pack_down(const lmoe_matrix *down, void *panels) {
   const size_t padded = down_ranks(ranks), blocks = columns / Q8_PANEL;
   uint8_t *to = panels;
   for (size_t run = 0; run < blocks; run++, to += padded * Q8_BYTES) {
-    uint8_t *bytes = to + 2 * padded;
-    memset(to, 0, 2 * padded);
-    memset(bytes, 128, padded * Q8_PANEL);
+    uint8_t *bytes = clear_q8_0(to, padded);
     for (size_t rank = 0; rank < ranks; rank++) {
-      const uint8_t *block = (const uint8_t *)down->values + (rank * blocks + run) * Q8_BYTES;
+      const uint8_t *block = block_at(down, rank, run);
       memcpy(to + 2 * rank, block, 2);
       for (size_t quad = 0; quad < Q8_PANEL / QUAD; quad++) {
         uint8_t *own = bytes + (quad * padded + rank) * QUAD;
-        for (size_t k = 0; k < QUAD; k++) own[k] = block[2 + quad * QUAD + k] ^ 128;
+        for (size_t k = 0; k < QUAD; k++) own[k] = block[2 + quad * QUAD + k] ^ OFFSET;
       }
     }
   }
