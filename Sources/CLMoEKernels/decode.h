@@ -132,12 +132,12 @@ size_t lmoe_decode_linears(const lmoe_model *model, group_kind group, size_t lay
                            const lmoe_linear *linears[MOST_LINEARS]);
 /// Their panels.
 factor_panels *lmoe_decode_panels(const lmoe_decoder *decoder, group_kind group, size_t layer);
-/// The bytes of the panels of a matrix of factors, and 0 if it can have none.
-size_t lmoe_decode_up_bytes(const lmoe_decoder *decoder, const lmoe_matrix *up);
-size_t lmoe_decode_down_bytes(const lmoe_decoder *decoder, const lmoe_matrix *down);
-/// Makes them.
-void lmoe_decode_pack_up(const lmoe_matrix *up, void *panels);
-void lmoe_decode_pack_down(const lmoe_matrix *down, void *panels);
+/// Gives all panels their room, unless they would take much more memory than the model has without them.
+void lmoe_decode_reserve_panels(lmoe_decoder *decoder);
+/// Makes the list of stages. Which there are depends on which panels have room.
+void lmoe_decode_add_stages(lmoe_decoder *decoder);
+/// Takes room from `*memory`, or with null there only counts it.
+void *lmoe_decode_take(char **memory, size_t *total, size_t bytes);
 /// Gates of a group: the layer's, or each linear layer's own. Null where there is none.
 const lmoe_gate *lmoe_decode_gate(const lmoe_model *model, group_kind group, size_t layer, size_t linear);
 /// Whether a gate has so many rows that workers share them.

@@ -16,6 +16,11 @@ static inline size_t bytes_of(const lmoe_matrix *matrix, size_t elements) {
   return elements / matrix->block * lmoe_block_bytes(matrix->kind, matrix->block);
 }
 
+/// Bytes of a matrix; none of one that is not there.
+static inline size_t all_bytes(const lmoe_matrix *matrix) {
+  return matrix->values ? bytes_of(matrix, matrix->rows * matrix->columns) : 0;
+}
+
 /// Rows of a matrix from `row` on as the weight of a term.
 static inline lmoe_term term_of(const lmoe_matrix *matrix, size_t row, const float *x, int is_transposed) {
   const size_t skipped = row * matrix->columns;

@@ -1,9 +1,14 @@
 // Lays out the factors of experts as one token takes them.
+#define _GNU_SOURCE
 #include "decode_products.h"
 #include "integers.h"
 #include "panels.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+// MARK: Of one matrix
 
 /// What makes bytes unsigned.
 enum { OFFSET = 128 };
@@ -13,14 +18,15 @@ static int is_q8_0(const lmoe_decoder *decoder, const lmoe_matrix *matrix) {
          matrix->columns % Q8_PANEL == 0;
 }
 
-size_t lmoe_decode_up_bytes(const lmoe_decoder *decoder, const lmoe_matrix *up) {
+/// The bytes of the panels of a matrix of factors, and 0 if it can have none.
+static size_t packed_up_bytes(const lmoe_decoder *decoder, const lmoe_matrix *up) {
   if (!up->values) return 0;
   if (up->kind < 0) return (up->columns + PANEL - 1) / PANEL * PANEL * up->rows * float_bytes(up->kind);
   if (!decoder->kernels->integers->up_q8_0 || !is_q8_0(decoder, up)) return 0;
   return up->columns / Q8_PANEL * up_ranks(up->rows) * Q8_BYTES;
 }
 
-size_t lmoe_decode_down_bytes(const lmoe_decoder *decoder, const lmoe_matrix *down) {
+static size_t packed_down_bytes(const lmoe_decoder *decoder, const lmoe_matrix *down) {
   if (!down->values) return 0;
   if (down->kind < 0) return down->columns * down->rows * float_bytes(down->kind);
   if (!decoder->kernels->integers->down_q8_0 || !is_q8_0(decoder, down)) return 0;
@@ -40,7 +46,7 @@ static const uint8_t *block_at(const lmoe_matrix *factors, size_t rank, size_t p
   return (const uint8_t *)factors->values + (rank * (factors->columns / Q8_PANEL) + place) * Q8_BYTES;
 }
 
-void lmoe_decode_pack_up(const lmoe_matrix *up, void *panels) {
+static void pack_up(const lmoe_matrix *up, void *panels) {
   const size_t ranks = up->rows, columns = up->columns;
   if (up->kind < 0) {
     const size_t width = float_bytes(up->kind);
@@ -67,7 +73,7 @@ void lmoe_decode_pack_up(const lmoe_matrix *up, void *panels) {
   }
 }
 
-void lmoe_decode_pack_down(const lmoe_matrix *down, void *panels) {
+static void pack_down(const lmoe_matrix *down, void *panels) {
   const size_t ranks = down->rows, columns = down->columns;
   if (down->kind == LMOE_F32) {
     lmoe_transpose_32(down->values, ranks, columns, panels);
@@ -89,5 +95,75 @@ void lmoe_decode_pack_down(const lmoe_matrix *down, void *panels) {
         for (size_t k = 0; k < QUAD; k++) own[k] = block[2 + quad * QUAD + k] ^ OFFSET;
       }
     }
+  }
+}
+
+// MARK: Of a model
+
+factor_panels *lmoe_decode_panels(const lmoe_decoder *decoder, group_kind group, size_t layer) {
+  static const size_t places[] = {0, 3, 4, 6, 0};
+  return &decoder->panels[LINEARS * layer + places[group]];
+}
+
+/// The group of a number that counts all groups.
+static group_kind group_of(const lmoe_decoder *decoder, size_t number, size_t *layer) {
+  *layer = number / GROUP_HEAD;
+  return *layer == decoder->model.layer_count ? GROUP_HEAD : (group_kind)(number % GROUP_HEAD);
+}
+
+/// Whether all experts of a linear layer have a say for every token, as far as can be known before.
+static int is_dense(const lmoe_model *model, group_kind group, size_t layer, size_t linear) {
+  const lmoe_linear *linears[MOST_LINEARS];
+  lmoe_decode_linears(model, group, layer, linears);
+  const lmoe_gate *gate = linears[linear]->gate;
+  if (!gate && group != GROUP_HEAD) gate = model->layers[layer].experts_gate;
+  return !gate || gate->normaliser == LMOE_WEIGHTS_PLAIN || gate->normaliser == LMOE_WEIGHTS_SOFTMAX;
+}
+
+void lmoe_decode_reserve_panels(lmoe_decoder *decoder) {
+  // Parts of U of many ranks would take longer to add up than another stage does.
+  enum { LITTLE = 64 << 20, MOST_EARLY_RANKS = 256, HUGE_PAGE = 2 << 20 };
+  const lmoe_model *model = &decoder->model;
+  const lmoe_linear *linears[MOST_LINEARS];
+  for (char *memory = NULL;; memory = decoder->panel_memory) {
+    size_t total = 0, base = 0;
+    for (size_t number = 0; number <= GROUP_HEAD * model->layer_count; number++) {
+      size_t layer;
+      const group_kind group = group_of(decoder, number, &layer);
+      const size_t count = lmoe_decode_linears(model, group, layer, linears);
+      for (size_t i = 0; i < count; i++) {
+        base += all_bytes(&linears[i]->weight);
+        factor_panels *panels = lmoe_decode_panels(decoder, group, layer) + i;
+        const size_t up = packed_up_bytes(decoder, &linears[i]->up);
+        const size_t down = packed_down_bytes(decoder, &linears[i]->down);
+        // Of experts that are chosen token by token, a rank at a time is read from where it is.
+        if (!is_dense(model, group, layer, i)) continue;
+        if (up > 0) panels->up = lmoe_decode_take(&memory, &total, up);
+        if (down > 0 && linears[i]->down.rows <= MOST_EARLY_RANKS)
+          panels->down = lmoe_decode_take(&memory, &total, down);
+      }
+    }
+    if (memory || total == 0 || (total > LITTLE && total > base / 4)) return;
+    decoder->panel_memory = aligned_alloc(HUGE_PAGE, (total + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
+    if (!decoder->panel_memory) return;
+#if defined(MADV_HUGEPAGE)
+    madvise(decoder->panel_memory, total, MADV_HUGEPAGE);
+#endif
+  }
+}
+
+size_t lmoe_decoder_packs(const lmoe_decoder *decoder) {
+  return decoder->panel_memory ? GROUP_HEAD * decoder->model.layer_count + 1 : 0;
+}
+
+void lmoe_decoder_pack(lmoe_decoder *decoder, size_t number) {
+  const lmoe_linear *linears[MOST_LINEARS];
+  size_t layer;
+  const group_kind group = group_of(decoder, number, &layer);
+  const size_t count = lmoe_decode_linears(&decoder->model, group, layer, linears);
+  for (size_t i = 0; i < count; i++) {
+    const factor_panels *panels = lmoe_decode_panels(decoder, group, layer) + i;
+    if (panels->up) pack_up(&linears[i]->up, panels->up);
+    if (panels->down) pack_down(&linears[i]->down, panels->down);
   }
 }

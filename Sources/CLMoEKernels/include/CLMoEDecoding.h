@@ -51,7 +51,7 @@ typedef struct {
 void lmoe_gate_weigh(const lmoe_gate *gate, const float *input, size_t inputs, float *products, size_t *members,
                      float *weights);
 
-// MARK: Decoding (decode.c, decode_stages.c)
+// MARK: Decoding (decode*.c, panels.c)
 
 /// An expert's place in the stacked factors of a linear layer.
 typedef struct {
