@@ -1,5 +1,6 @@
 // The order of stages, and how workers share a token: whoever is free takes a task, and nobody goes on before all
-// tasks of a stage are done. A worker that comes late, or loses its core, keeps the others waiting for one task at most.
+// tasks of a stage are done. A worker that comes late, or loses its core, keeps the others waiting for one task at
+// most.
 #include "decode.h"
 
 #include <stdlib.h>

@@ -15,7 +15,7 @@ static void write_head(const lmoe_model *model, const worker *self, void *cache,
 
 /// Whole heads of queries, keys and values: turned, and put where attention looks for them.
 void lmoe_decode_finish_heads(const lmoe_decoder *d, const worker *self, size_t layer, size_t linear, size_t first,
-                         size_t end) {
+                              size_t end) {
   const lmoe_model *model = &d->model;
   const lmoe_layer *own = &model->layers[layer];
   const size_t width = model->head_width, count = (end - first) / width;

@@ -6,7 +6,7 @@
 
 /// y[first..<end) += u times panels of B, of the ranks of a run.
 static void add_panels(const worker *self, const lmoe_matrix *up, const void *panels, const float *u,
-                                   const run *own, size_t first, size_t end, float *y) {
+                       const run *own, size_t first, size_t end, float *y) {
   const size_t width = up->kind < 0 ? PANEL : Q8_PANEL;
   for (size_t from = first / width * width; from < end; from += width) {
     float part[PANEL] = {0};

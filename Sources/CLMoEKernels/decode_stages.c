@@ -20,7 +20,8 @@ void lmoe_decode_prefetch(const lmoe_decoder *d, const stage *next, size_t numbe
       continue;
     }
     const lmoe_term term = term_of(matrix, row, NULL, 1);
-    for (size_t offset = 0; offset < AHEAD; offset += LINE) __builtin_prefetch((const char *)term.weight + offset, 0, 2);
+    const char *at = term.weight;
+    for (size_t offset = 0; offset < AHEAD; offset += LINE) __builtin_prefetch(at + offset, 0, 2);
     return;
   }
 }

@@ -2,10 +2,17 @@ import CLMoEKernels
 import LMoECore
 import LMoEExperts
 
-/// Computes one token at a time: all layers in one job of the pool, in which workers share each layer's products.
+/// Computes one token at a time: all layers in one job of the pool, whose workers share each layer's sums.
 ///
-/// It does what the layers' `forward` does with one row, in the same order of sums; but attention over many
-/// positions is put together of parts, so that workers can share a single head.
+/// It does what the layers' `forward` does with one row, in the same order of sums but for two:
+/// - Attention over many positions is put together of parts, so that workers can share a single head.
+/// - U = A·x is put together of parts where A is packed and no large gate has to see x first: each task of
+///   the stage that makes x multiplies the columns that it has just computed. After a norm these have the
+///   norm's weight, and the sum of the parts is divided by what the norm divides by. The first layer's
+///   attention, attention's output and experts that are chosen token by token have a stage for U, which sums
+///   as `forward` does.
+///
+/// Neither kind of parts depends on the number of workers.
 /// One thread at a time uses it.
 @safe final class Decoder: @unchecked Sendable {
   /// What the layers' pointers point to is kept by the model and by the layout.
