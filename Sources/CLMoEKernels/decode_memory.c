@@ -11,7 +11,8 @@ void *lmoe_decode_take(char **memory, size_t *total, size_t bytes) {
   return own;
 }
 
-/// The largest of what is needed.
+/// The largest of what is needed; `width` is that of scores: the columns of the gates' weights, or the members of a
+/// gate that weighs a column more than once.
 typedef struct {
   size_t inputs, outputs, ranks, slots, width;
 } needs;
@@ -26,6 +27,8 @@ static void add_needs(needs *needs, const lmoe_model *model, group_kind group, s
     if (group != GROUP_HEAD && weight->rows > needs->outputs) needs->outputs = weight->rows;
     if (linears[i]->down.rows > needs->ranks) needs->ranks = linears[i]->down.rows;
     slots += linears[i]->slot_count;
+    const lmoe_gate *gate = lmoe_decode_gate(model, group, layer, i);
+    if (gate && gate->routed > needs->width) needs->width = gate->routed;
   }
   if (slots > needs->slots) needs->slots = slots;
 }
