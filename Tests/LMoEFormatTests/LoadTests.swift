@@ -5,6 +5,13 @@ import Testing
 /// Entries brought into memory, from the map or decoded, are those that are stored, or an error.
 @Suite struct LoadTests {
   private static let names = (0..<12).map { "tensor\(10 + $0)" }
+  /// Shared by all cases: their threads live as long as the process.
+  private static let pools = [1, 2, 5].map { WorkerPool(count: $0) }
+  private static let pair = pools[1]
+
+  private func pool(of workers: Int) throws -> WorkerPool {
+    try #require(Self.pools.first { $0.count == workers })
+  }
 
   /// Tensors of one chunk and of many, raw or in planes, and one without bytes.
   private func bundle(
@@ -37,12 +44,13 @@ import Testing
 
   @Test(arguments: [CodecPolicy.raw, .planes], [1, 2, 5])
   func `the bytes that decoding gives`(codec: CodecPolicy, workers: Int) throws {
+    let pool = try pool(of: workers)
     for usesMap in [true, false] {
       var options = BundleOptions()
       options.usesMap = usesMap
       let bundle = try bundle(codec, options)
       let items = try items(bundle)
-      let loaded = try bundle.load(items, on: WorkerPool(count: workers)) { _ in 2 }
+      let loaded = try bundle.load(items, on: pool) { _ in 2 }
       #expect(loaded.count == items.count)
       var decoded = 0
       for (item, place) in zip(items, loaded) {
@@ -57,14 +65,13 @@ import Testing
   @Test func `an address that does not fit is not used from the map`() throws {
     let bundle = try bundle(.raw)
     let items = try items(bundle)
-    let pool = WorkerPool(count: 2)
-    #expect(try bundle.load(items, on: pool) { _ in 1 << 40 }.allSatisfy { !$0.isMapped })
-    #expect(try bundle.load(items, on: pool) { _ in nil }.allSatisfy { !$0.isMapped })
+    #expect(try bundle.load(items, on: Self.pair) { _ in 1 << 40 }.allSatisfy { !$0.isMapped })
+    #expect(try bundle.load(items, on: Self.pair) { _ in nil }.allSatisfy { !$0.isMapped })
   }
 
   @Test(arguments: [CodecPolicy.raw, .planes], [1, 2, 5])
   func `of several that are damaged, the first is told`(codec: CodecPolicy, workers: Int) throws {
-    let pool = WorkerPool(count: workers)
+    let pool = try pool(of: workers)
     for damaged in [["tensor13"], ["tensor21", "tensor13"], ["tensor17", "tensor18", "tensor19"]] {
       for alignment in [2, nil] {
         let bundle = try bundle(codec, damaging: damaged)
@@ -81,7 +88,7 @@ import Testing
     var options = BundleOptions()
     options.verification = .off
     let bundle = try bundle(.raw, options, damaging: ["tensor13"])
-    let loaded = try bundle.load(items(bundle), on: WorkerPool(count: 2)) { _ in 2 }
+    let loaded = try bundle.load(items(bundle), on: Self.pair) { _ in 2 }
     let isMapped = loaded.map(\.isMapped)
     #expect(isMapped.contains(true))
   }
