@@ -39,15 +39,6 @@ static inline void store_bytes(uint8_t *to, vec_bits value) {
   memcpy(to, &bytes, sizeof bytes);
 }
 
-/// The largest of lanes that are zero or more.
-static inline float largest_lane(vec value) {
-  float lanes[LANES];
-  memcpy(lanes, &value, sizeof lanes);
-  for (int half = LANES / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; i++) lanes[i] = lanes[i + half] > lanes[i] ? lanes[i + half] : lanes[i];
-  return lanes[0];
-}
-
 /// Writes a half, and returns what it says.
 static inline float put_half(uint8_t *to, float value) {
   uint16_t halves[LANES];

@@ -41,10 +41,7 @@ static inline vec exponential(vec x) {
   p = multiply_add(p, rest, splat(1.6666665459e-1f));
   p = multiply_add(p, rest, splat(5.0000001201e-1f));
   p = multiply_add(p, rest * rest, rest) + 1.0f;
-  // Times 2^n in two steps, each of which a float can hold.
-  vec_bits power = (vec_bits)shifted - (vec_bits)magic, half = power >> 1;
-  vec_unsigned first = ((vec_unsigned)half + 127) << 23, second = ((vec_unsigned)(power - half) + 127) << 23;
-  return p * (vec)first * (vec)second;
+  return times_power_of_two(p, n);
 }
 
 static inline __attribute__((always_inline)) void scale_row(const float *x, size_t width, const char *weight,
@@ -144,9 +141,7 @@ static float largest_of(const float *scores, size_t count) {
   size_t i = 0;
   for (; i + LANES <= count; i += LANES) most = larger(load(scores + i), most);
   if (i < count) most = larger(first_lanes(load_part(scores + i, count - i), count - i, most), most);
-  float largest = most[0];
-  for (int lane = 1; lane < LANES; lane++) largest = most[lane] > largest ? most[lane] : largest;
-  return largest;
+  return largest_lane(most);
 }
 
 static float softmax(float *scores, size_t count) {

@@ -28,9 +28,7 @@ typedef struct {
   void (*silu_product_backward)(const float *gate, const float *up, const float *d, size_t count,
                                 float *gate_out, float *up_out);
   void (*rotate_backward)(float *x, size_t heads, size_t width, const float *cosines, const float *sines);
-  void (*exp_minus)(float *x, const float *minus, size_t count);
   void (*exp_sums)(float *x, size_t count, float minus, double *sums);
-  void (*softmax_backward)(const float *p, float *d, const float *delta, size_t count);
   double (*cross_entropy)(float *logits, size_t count, size_t target, float scale);
   float (*dot)(const float *x, const float *y, size_t count);
   void (*scale)(const float *x, float factor, size_t count, float *out);
@@ -40,6 +38,8 @@ typedef struct {
   void (*dropout_backward)(const float *d, size_t count, uint64_t key, uint64_t first, float p, float *out);
   void (*transpose_strided)(const float *matrix, size_t rows, size_t columns, ptrdiff_t stride, float *out,
                             ptrdiff_t out_stride);
+  void (*attend)(const lmoe_attention *attention, float *scratch);
+  void (*attend_backward)(const lmoe_attention_gradient *gradient, float *scratch);
   const struct lmoe_integer_kernels *integers;
 } lmoe_kernels;
 

@@ -8,6 +8,9 @@
 #include "optimizer_body.h"
 #include "dropout_body.h"
 #include "transposition_body.h"
+#include "attention_tiles.h"
+#include "attention_body.h"
+#include "attention_backward_body.h"
 
 /// Whether packing a weight costs more than what it saves. That depends on nothing but the numbers of rows and
 /// the depths, so that every range of columns is computed in the same way.
@@ -63,9 +66,10 @@ GEMM(gemm_more, MORE_INTEGERS)
 #define ALL_BUT_GEMM                                                                                             \
   /* elementwise_body.h */                                                                                       \
   rms_norm, weigh, silu_multiply, add, add_bias, rotate, softmax, log_sum_exp, to_f16, /* training_body.h */            \
-      rms_norm_backward, silu_product, silu_product_backward, rotate_backward, exp_minus, exp_sums,              \
-      softmax_backward, cross_entropy, /* optimizer_body.h, dropout_body.h, transposition_body.h */              \
-      dot, scale, add_scaled, adamw, dropout, dropout_backward, transpose_strided
+      rms_norm_backward, silu_product, silu_product_backward, rotate_backward, exp_sums,              \
+      cross_entropy, /* optimizer_body.h, dropout_body.h, transposition_body.h */              \
+      dot, scale, add_scaled, adamw, dropout, dropout_backward, transpose_strided, /* attention…body.h */      \
+      attend, attend_backward
 const lmoe_kernels KERNELS = {NAME, gemm, ALL_BUT_GEMM, INTEGERS};
 #if defined(MORE_INTEGERS)
 const lmoe_kernels MORE_KERNELS = {MORE_NAME, gemm_more, ALL_BUT_GEMM, MORE_INTEGERS};

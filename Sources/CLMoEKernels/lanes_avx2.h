@@ -92,6 +92,20 @@ static inline void transpose(vec v[LANES]) {
   }
 }
 
+/// The largest of the lanes, none of which is a NaN.
+static inline float largest_lane(vec value) {
+  value = _mm256_max_ps(value, _mm256_permute2f128_ps(value, value, 1));
+  value = _mm256_max_ps(value, _mm256_permute_ps(value, 0x4E));
+  return _mm256_cvtss_f32(_mm256_max_ps(value, _mm256_permute_ps(value, 0xB1)));
+}
+
+/// value * 2^power, of whole powers from -152 to 128: in two steps, each of which a float can hold.
+static inline vec times_power_of_two(vec value, vec power) {
+  vec_bits whole = __builtin_convertvector(power, vec_bits), half = whole >> 1;
+  vec_bits first = (half + 127) << 23, second = (whole - half + 127) << 23;
+  return value * (vec)first * (vec)second;
+}
+
 /// The sums of the lanes of four vectors. Each is added up in the same order, wherever it stands.
 static inline four sums(vec a, vec b, vec c, vec d) {
   vec ab = _mm256_permute2f128_ps(a, b, 0x20) + _mm256_permute2f128_ps(a, b, 0x31);

@@ -90,6 +90,17 @@ static inline void transpose(vec v[LANES]) {
   for (int i = 0; i < LANES; i++) v[i] = a[i];
 }
 
+/// The largest of the lanes, none of which is a NaN.
+static inline float largest_lane(vec value) {
+  value = _mm512_max_ps(value, _mm512_shuffle_f32x4(value, value, 0x4E));
+  value = _mm512_max_ps(value, _mm512_shuffle_f32x4(value, value, 0xB1));
+  value = _mm512_max_ps(value, _mm512_permute_ps(value, 0x4E));
+  return _mm512_cvtss_f32(_mm512_max_ps(value, _mm512_permute_ps(value, 0xB1)));
+}
+
+/// value * 2^power; power is whole.
+static inline vec times_power_of_two(vec value, vec power) { return _mm512_scalef_ps(value, power); }
+
 /// The sums of the lanes of four vectors. Each is added up in the same order, wherever it stands.
 static inline four sums(vec a, vec b, vec c, vec d) {
   vec ab = _mm512_shuffle_f32x4(a, b, 0x44) + _mm512_shuffle_f32x4(a, b, 0xEE);

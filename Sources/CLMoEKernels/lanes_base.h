@@ -96,6 +96,20 @@ static inline void transpose(vec v[LANES]) {
   v[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
 }
 
+/// The largest of the lanes, none of which is a NaN.
+static inline float largest_lane(vec value) {
+  value = larger(value, __builtin_shufflevector(value, value, 2, 3, 0, 1));
+  value = larger(value, __builtin_shufflevector(value, value, 1, 0, 3, 2));
+  return value[0];
+}
+
+/// value * 2^power, of whole powers from -152 to 128: in two steps, each of which a float can hold.
+static inline vec times_power_of_two(vec value, vec power) {
+  vec_bits whole = __builtin_convertvector(power, vec_bits), half = whole >> 1;
+  vec_bits first = (half + 127) << 23, second = (whole - half + 127) << 23;
+  return value * (vec)first * (vec)second;
+}
+
 /// The sums of the lanes of four vectors. Each is added up in the same order, wherever it stands.
 static inline four sums(vec a, vec b, vec c, vec d) {
   vec v[4] = {a, b, c, d};

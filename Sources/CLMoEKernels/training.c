@@ -17,13 +17,8 @@ void lmoe_silu_product_backward(const float *gate, const float *up, const float 
 void lmoe_rotate_backward(float *x, size_t heads, size_t width, const float *cosines, const float *sines) {
   lmoe_kernels_now()->rotate_backward(x, heads, width, cosines, sines);
 }
-void lmoe_exp_minus(float *x, const float *minus, size_t count) { lmoe_kernels_now()->exp_minus(x, minus, count); }
-
 void lmoe_exp_sums(float *x, size_t count, float minus, double *sums) {
   lmoe_kernels_now()->exp_sums(x, count, minus, sums);
-}
-void lmoe_softmax_backward(const float *p, float *d, const float *delta, size_t count) {
-  lmoe_kernels_now()->softmax_backward(p, d, delta, count);
 }
 double lmoe_cross_entropy(float *logits, size_t count, size_t target, float scale) {
   return lmoe_kernels_now()->cross_entropy(logits, count, target, scale);

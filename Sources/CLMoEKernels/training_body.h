@@ -91,15 +91,6 @@ static void rotate_backward(float *x, size_t heads, size_t width, const float *c
   }
 }
 
-static void exp_minus(float *x, const float *minus, size_t count) {
-  PASS(count, {
-    // As in the softmax: where all is masked nothing is taken away, for infinity less infinity is no number.
-    vec base = load_lanes(minus + i, n);
-    base = (vec)(~(vec_bits)(base == splat(-INFINITY)) & (vec_bits)base);
-    store_lanes(x + i, exponential(load_lanes(x + i, n) - base), n);
-  })
-}
-
 static void exp_sums(float *x, size_t count, float minus, double *sums) {
   const vec base = splat(minus);
   for (size_t block = 0; block < count; block += 32) {
@@ -117,10 +108,6 @@ static void exp_sums(float *x, size_t count, float minus, double *sums) {
     }
     sums[block / 32] = sum_of(total);
   }
-}
-
-static void softmax_backward(const float *p, float *d, const float *delta, size_t count) {
-  PASS(count, store_lanes(d + i, load_lanes(p + i, n) * (load_lanes(d + i, n) - load_lanes(delta + i, n)), n);)
 }
 
 static double cross_entropy(float *logits, size_t count, size_t target, float scale) {

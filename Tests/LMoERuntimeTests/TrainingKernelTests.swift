@@ -130,28 +130,6 @@ import Testing
     }
   }
 
-  @Test(arguments: Kernels.variants) func `exponentials less a logarithm`(variant: String) {
-    Self.each(variant, seed: 25) { count, side, numbers in
-      var values = numbers.floats(count, scale: 20)
-      var logarithms = values.map { $0 + abs(numbers.float()) * 9 }
-      for index in 0..<count where numbers.integer(0...4) == 0 {
-        values[index] = -.infinity
-        if numbers.integer(0...1) == 0 { logarithms[index] = -.infinity }
-      }
-      let (x, minus) = (GuardedMemory(values, side), GuardedMemory(logarithms, side))
-      lmoe_exp_minus(x.base, minus.base, count)
-      // The difference is rounded to a float of up to 29 before it is raised.
-      let exact = zip(values, logarithms).map { $0 == -.infinity ? 0 : exp(Double($0 - $1)) }
-      #expect(Self.error(x.array, exact) <= 2e-7 && minus.array == logarithms)
-      for index in 0..<count where values[index] == -.infinity { #expect(x[index] == 0) }
-    }
-    Kernels.with(variant) {
-      var x: [Float] = [.nan, 1, 1, -.infinity]
-      lmoe_exp_minus(&x, [0, .nan, .infinity, .nan], 4)
-      #expect(x[0].isNaN && x[1].isNaN && x[2] == 0 && x[3].isNaN)
-    }
-  }
-
   @Test(arguments: Kernels.variants) func `exponentials and their sums by blocks of 32`(variant: String) {
     Self.each(variant, seed: 29) { count, side, numbers in
       let (values, minus) = (numbers.floats(count, scale: 20), numbers.float() * 9)
@@ -172,18 +150,6 @@ import Testing
       var sums: [Double] = [0]
       lmoe_exp_sums(&x, 3, 0, &sums)
       #expect(x[0].isNaN && x[1] == 0 && x[2] == 1 && sums[0].isNaN)
-    }
-  }
-
-  @Test(arguments: Kernels.variants) func `gradient of a softmax`(variant: String) {
-    Self.each(variant, seed: 26) { count, side, numbers in
-      let (shares, gradients) = (numbers.floats(count), numbers.floats(count))
-      let deltas = numbers.floats(count)
-      let (p, d) = (GuardedMemory(shares, side), GuardedMemory(gradients, side))
-      let delta = GuardedMemory(deltas, side)
-      lmoe_softmax_backward(p.base, d.base, delta.base, count)
-      let exact = (0..<count).map { Double(shares[$0]) * (Double(gradients[$0]) - Double(deltas[$0])) }
-      #expect(Self.error(d.array, exact) <= 2e-7 && p.array == shares && delta.array == deltas)
     }
   }
 

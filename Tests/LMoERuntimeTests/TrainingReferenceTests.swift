@@ -70,6 +70,39 @@ import Testing
     }
   }
 
+  /// In parts, gradients add up to the same but for rounding, and rows are dropped as they were.
+  @Test(arguments: items.filter { $0.0 % 5 == 3 }, [Float(0), 0.3])
+  func `a step in parts`(entry: (Int, MixtureCase), dropout: Float) throws {
+    let fixture = try RuntimeFixture()
+    let lengths = [30, 7, 45, 1, 60, 20]
+    let sample = try TrainingReferenceCase(entry.1, number: entry.0, lengths: lengths, in: fixture)
+    let documents = sample.documents.map {
+      TrainingModel.Document(tokens: $0.tokens, isTarget: $0.isTarget)
+    }
+    let base = try LoadedBase(sample.bundle, on: Self.pools[1])
+    let (whole, parts) = (try sample.model(on: base), try sample.model(on: base))
+    var losses = AuxiliaryLosses()
+    losses.z = 0.1
+    var settings = TrainingModel.PassSettings(targets: 100, rows: lengths.reduce(0, +))
+    (settings.losses, settings.dropout, settings.dropoutKey) = (losses, dropout, 5)
+    (parts.partLimits.bytes, parts.partLimits.rows) = (1, 40)
+    #expect(whole.parts(of: documents, losses).count == 1)
+    let rows = parts.parts(of: documents, losses).map { $0.map(\.tokens.count) }
+    #expect(rows == [[30, 7], [45], [1, 60], [20]])
+    let (one, other) = (whole.run(documents, settings), parts.run(documents, settings))
+    #expect(abs(one.nats - other.nats) <= 1e-6 * one.nats)
+    #expect(
+      abs(one.statistics.auxiliary.z - other.statistics.auxiliary.z) <= 1e-6 * one.statistics.auxiliary.z)
+    for (left, right) in zip(whole.allGradients, parts.allGradients) {
+      let largest = left.map(abs).max() ?? 0
+      let far = zip(left, right).map { abs($0 - $1) }.max() ?? 0
+      #expect(far <= 2e-5 * largest)
+    }
+    // What looks at the means of all rows needs all of them.
+    losses.balance = 0.1
+    #expect(parts.parts(of: documents, losses).count == 1)
+  }
+
   /// What is frozen has no gradient, and the others have the one that they have without it.
   @Test(arguments: items.filter { $0.0 % 4 == 2 })
   func `each part by itself`(number: Int, item: MixtureCase) throws {

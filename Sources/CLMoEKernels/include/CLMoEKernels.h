@@ -156,6 +156,63 @@ const char *lmoe_kernel_variant(void);
 /// Makes the calling thread use those kernels, or with NULL again the best; 0 if this processor cannot.
 int lmoe_select_kernels(const char *name);
 
+// MARK: Attention of many queries (attention.c)
+
+/// As many queries go at a time.
+enum { LMOE_ATTENTION_QUERIES = 96 };
+
+/// Queries of one head that follow each other, and the keys and values that they see.
+typedef struct {
+  /// rows x width, already divided by the square root of the width.
+  const float *queries;
+  ptrdiff_t query_stride;
+  /// softmax(q kT) v: rows x width.
+  float *out;
+  ptrdiff_t out_stride;
+  /// Of each row's scores the largest, and one over the sum of exponentials less that; if they are wanted.
+  float *largest, *shares;
+  /// Queries, at most LMOE_ATTENTION_QUERIES, and the width of a head.
+  size_t rows, width;
+  /// From position 0 on: LMOE_F32, LMOE_F16 or LMOE_BF16.
+  const void *keys, *values;
+  ptrdiff_t key_stride, value_stride;
+  int kind;
+  /// The position of the first query: it sees keys up to its own, of that many if `window` is not 0.
+  size_t position, window;
+} lmoe_attention;
+
+/// Computes attention. A row has the same bits whatever rows it is together with. Single-threaded; `scratch` has
+/// lmoe_attention_scratch floats, 64-byte aligned.
+void lmoe_attend(const lmoe_attention *attention, float *scratch);
+/// The floats of scratch for heads of that width.
+size_t lmoe_attention_scratch(size_t width);
+
+/// What the way back through attention needs, for one head of keys and values and all queries of a text.
+typedef struct {
+  /// Queries and keys, the width of a head, and how many heads of queries lie side by side that read these keys.
+  size_t rows, width, group;
+  /// As in lmoe_attention.
+  size_t window;
+  /// rows x group * width: queries as attention took them, and the gradient of what it gave.
+  const float *queries, *gradients;
+  ptrdiff_t query_stride, gradient_stride;
+  /// rows x width.
+  const float *keys, *values;
+  ptrdiff_t key_stride;
+  /// group x rows: of the scores what attention said; and of each head the products of gradient and result.
+  const float *largest, *shares, *deltas;
+  ptrdiff_t sums_stride, deltas_stride;
+  /// rows x group * width, and rows x width twice: what was there is overwritten.
+  float *query_gradients, *key_gradients, *value_gradients;
+  ptrdiff_t query_gradient_stride, key_gradient_stride;
+} lmoe_attention_gradient;
+
+/// Computes the gradients of queries, keys and values. Single-threaded; `scratch` has
+/// lmoe_attention_gradient_scratch floats, 64-byte aligned.
+void lmoe_attend_backward(const lmoe_attention_gradient *gradient, float *scratch);
+/// The floats of scratch for so many rows and heads of that width.
+size_t lmoe_attention_gradient_scratch(size_t rows, size_t width);
+
 // MARK: Element-wise passes (elementwise.c)
 
 /// out[i] = x[i] * weight[i] / sqrt(mean(x^2) + epsilon), for each of `rows` rows of `width` floats. `kind` is
@@ -196,12 +253,8 @@ void lmoe_silu_product_backward(const float *gate, const float *up, const float 
 /// The gradient of lmoe_rotate, which is its transpose: the pair (a, b) of elements i and i + width/2 becomes
 /// (a cos[i] + b sin[i], b cos[i] - a sin[i]). For cosines and sines of plain angles that rotates back.
 void lmoe_rotate_backward(float *x, size_t heads, size_t width, const float *cosines, const float *sines);
-/// x[i] = exp(x[i] - minus[i]). An x of negative infinity gives 0, even where `minus` is one too.
-void lmoe_exp_minus(float *x, const float *minus, size_t count);
 /// x[i] = exp(x[i] - minus), and sums[b] is the sum of the 32 values from 32 b on. Differences are cut off at 89.
 void lmoe_exp_sums(float *x, size_t count, float minus, double *sums);
-/// d[i] = p[i] * (d[i] - delta[i]).
-void lmoe_softmax_backward(const float *p, float *d, const float *delta, size_t count);
 /// Returns -log(softmax(logits)[target]), and turns the logits into scale * (softmax(logits) - onehot(target)).
 /// The sum of exponentials is in double precision. If any logit is not finite, all that comes back is NaN. A
 /// target that is not below `count` gives NaN too, and leaves the logits alone.

@@ -45,7 +45,7 @@ struct Attention: Sendable {
       pass.rotary.rotate(k, by: pass.angles[rows])
       for row in rows {
         let values = unsafe q.row(row - rows.lowerBound)
-        for index in 0..<q.width { unsafe values[index] *= scale }
+        unsafe lmoe_scale(values, scale, q.width, values)
         let place = pass.places[row]
         place.cache.write(
           layer: layer, position: place.position, key: k[row - rows.lowerBound..<row - rows.lowerBound + 1],
@@ -55,6 +55,38 @@ struct Attention: Sendable {
     let mixed = pass.workspace.mixed.rows(x.count, q.width)
     pass.compute.timed(.attention) { attend(q, into: mixed, pass) }
     Linear.forward([Linear.Call(linear: output, output: residual, accumulates: true)], mixed, in: pass)
+  }
+
+  /// Texts of more rows than this go through in blocks, and their keys and values are laid out for that.
+  private static let fewRows = 8
+
+  private func attend(_ q: Rows, into output: Rows, _ pass: Pass) {
+    attendInBlocks(q, into: output, pass, pass.pieces.filter { $0.count > Self.fewRows })
+    attendAtOnce(q, into: output, pass, pass.pieces.filter { $0.count <= Self.fewRows })
+  }
+
+  private func attendInBlocks(_ q: Rows, into output: Rows, _ pass: Pass, _ pieces: [Range<Int>]) {
+    guard !pieces.isEmpty else { return }
+    let blocks = pieces.flatMap { piece in
+      AttentionBlock.blocks(of: piece).flatMap { rows in
+        (0..<heads).map { head in block(q, output, rows, head: head, pass.places[rows.lowerBound]) }
+      }
+    }
+    let scratch = pass.workspace.scores.rows(pass.compute.pool.count, AttentionBlock.scratch(headDimension))
+    pass.compute.pool.run(items: blocks.count) { item, worker in
+      blocks[item].run(scratch[worker..<worker + 1])
+    }
+  }
+
+  private func block(
+    _ q: Rows, _ output: Rows, _ rows: Range<Int>, head: Int, _ first: Pass.Place
+  ) -> AttentionBlock {
+    let columns = head * headDimension..<(head + 1) * headDimension
+    let (keyHead, seen) = (head * keyValueHeads / heads, 0..<first.position + rows.count)
+    return AttentionBlock(
+      queries: q[rows].columns(columns), output: output[rows].columns(columns),
+      keys: first.cache.keys(layer: layer, head: keyHead, seen),
+      values: first.cache.values(layer: layer, head: keyHead, seen), position: first.position, window: window)
   }
 
   /// Some query rows of one text, and some of the query heads of one key head.
@@ -75,25 +107,20 @@ struct Attention: Sendable {
     let values: Weight.View
   }
 
-  /// Rows of queries that one worker takes at a time.
-  private static let blockRows = 64
-
-  private func attend(_ q: Rows, into output: Rows, _ pass: Pass) {
+  private func attendAtOnce(_ q: Rows, into output: Rows, _ pass: Pass, _ pieces: [Range<Int>]) {
+    guard !pieces.isEmpty else { return }
     let group = heads / keyValueHeads
     // One query row of few heads gives too few tasks for the workers: then each head is one.
     let workers = pass.compute.pool.count
-    let isSmall = pass.pieces.count * keyValueHeads < 4 * workers && keyValueHeads % workers != 0
+    let isSmall = pieces.count * keyValueHeads < 4 * workers && keyValueHeads % workers != 0
     var tasks: [Task] = []
     var largest = 0
-    for piece in pass.pieces {
-      for start in stride(from: piece.lowerBound, to: piece.upperBound, by: Self.blockRows) {
-        let rows = start..<min(start + Self.blockRows, piece.upperBound)
-        let step = rows.count == 1 && !isSmall ? group : 1
-        for head in stride(from: 0, to: heads, by: step) {
-          let task = task(q, output, rows, heads: head..<head + step, pass.places[rows.lowerBound])
-          largest = max(largest, task.queries.count * task.count)
-          tasks.append(task)
-        }
+    for rows in pieces {
+      let step = rows.count == 1 && !isSmall ? group : 1
+      for head in stride(from: 0, to: heads, by: step) {
+        let task = task(q, output, rows, heads: head..<head + step, pass.places[rows.lowerBound])
+        largest = max(largest, task.queries.count * task.count)
+        tasks.append(task)
       }
     }
     let scores = pass.workspace.scores.rows(workers, largest)

@@ -14,7 +14,7 @@ struct DecoderBlock: Sendable {
   /// Changes the residual stream `x` [T, hidden].
   func forward(_ x: Rows, in pass: Pass) {
     let normed = pass.workspace.normed.rows(x.count, x.width)
-    inputNorm.forward(x, into: normed)
+    norm(x, inputNorm, into: normed, pass)
     if let means = pass.means, means.scope == .layer { means.add(normed, at: name) }
     if let gate {
       let weights = pass.workspace.layerWeights.rows(x.count, gate.width)
@@ -22,7 +22,11 @@ struct DecoderBlock: Sendable {
       pass.weights = weights
     }
     attention.forward(normed, addingTo: x, in: pass)
-    postAttentionNorm.forward(x, into: normed)
+    norm(x, postAttentionNorm, into: normed, pass)
     feedForward.forward(normed, addingTo: x, in: pass)
+  }
+
+  private func norm(_ x: Rows, _ norm: RMSNorm, into output: Rows, _ pass: Pass) {
+    pass.forEachRow(x.count, width: x.width) { rows in norm.forward(x[rows], into: output[rows]) }
   }
 }

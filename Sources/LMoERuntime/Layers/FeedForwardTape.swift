@@ -18,6 +18,9 @@ final class FeedForwardTape {
   /// Its linear layers.
   var linears: [LinearTape] { [gate, up, down] }
 
+  /// Floats that a row keeps for the way back.
+  var keptFloats: Int { gate.linear.outputs + up.linear.outputs }
+
   /// Adds the result for input `x` [T, hidden] to `residual` [T, hidden].
   func forward(_ x: Rows, addingTo residual: Rows, in pass: TrainingPass) {
     gated = memory[0].rows(x.count, gate.linear.outputs)

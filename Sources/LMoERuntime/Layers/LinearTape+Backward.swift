@@ -207,20 +207,21 @@ extension LinearTape {
   }
 
   func redrop(_ x: Rows, into out: Rows, _ pass: TrainingPass) {
-    let (key, share) = (maskKey(pass), pass.dropout)
+    let (key, share, first) = (maskKey(pass), pass.dropout, pass.firstRow)
     pass.compute.forEachRow(x.count, width: x.width) { rows in
       for row in rows {
-        unsafe lmoe_dropout(x.row(row), x.width, key, UInt64(row * x.width), share, out.row(row))
+        unsafe lmoe_dropout(
+          x.row(row), x.width, key, UInt64((first + row) * x.width), share, out.row(row))
       }
     }
   }
 
   private func undrop(_ gradient: Rows, into dx: Rows, _ pass: TrainingPass) {
-    let (key, share) = (maskKey(pass), pass.dropout)
+    let (key, share, first) = (maskKey(pass), pass.dropout, pass.firstRow)
     pass.compute.forEachRow(dx.count, width: dx.width) { rows in
       for row in rows {
         unsafe lmoe_dropout_backward(
-          gradient.row(row), dx.width, key, UInt64(row * dx.width), share, dx.row(row))
+          gradient.row(row), dx.width, key, UInt64((first + row) * dx.width), share, dx.row(row))
       }
     }
   }

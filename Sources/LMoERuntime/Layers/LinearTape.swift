@@ -23,6 +23,10 @@ final class LinearTape {
   var parameters: [Parameter] { (linear.experts?.trained?.parameters ?? []) + (gate?.parameters ?? []) }
   /// Whether anything is.
   var isTrained: Bool { linear.experts?.trained != nil || gate?.isTrained == true }
+  /// Floats that a row keeps for the way back.
+  var keptFloats: Int {
+    linear.experts.map { $0.down.rows + ($0.rescales ? linear.outputs : 0) } ?? 0
+  }
 
   private func decider(_ pass: TrainingPass) -> GateTape? { gate ?? pass.gate }
 

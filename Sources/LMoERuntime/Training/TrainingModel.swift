@@ -17,7 +17,9 @@ public final class TrainingModel {
   private let rotary: Rotary
   private var angleTable = OwnedRows(0, 1)
   /// Whether layers are computed again on the way back, so that only their inputs are kept.
-  private let recomputes: Bool
+  let recomputes: Bool
+  /// How large a part of a step may be that goes forward and back together.
+  var partLimits = PartLimits()
   /// All that is trained, in the order of the model.
   let parameters: [Parameter]
   /// The gate as it began; nil for fixed weights.
@@ -102,7 +104,20 @@ public final class TrainingModel {
   ///
   /// The loss is Σ −log p over all targets of the step, divided by their number, with auxiliary losses.
   func run(_ documents: [Document], _ settings: PassSettings) -> PassResult {
-    let pass = makePass(documents, settings)
+    var result = PassResult(nats: 0, statistics: RoutingStatistics())
+    var firstRow = 0
+    for part in parts(of: documents, settings.losses) {
+      let part = Array(part)
+      let other = run(part, settings, firstRow: firstRow)
+      result.nats += other.nats
+      result.statistics.add(other.statistics)
+      firstRow += part.reduce(0) { $0 + $1.tokens.count }
+    }
+    return result
+  }
+
+  private func run(_ documents: [Document], _ settings: PassSettings, firstRow: Int) -> PassResult {
+    let pass = makePass(documents, settings, firstRow)
     let count = pass.count
     let hidden = model.configuration.hiddenSize
     let x = streams.map { $0.rows(count, hidden) }
@@ -182,7 +197,9 @@ public final class TrainingModel {
     }
   }
 
-  private func makePass(_ documents: [Document], _ settings: PassSettings) -> TrainingPass {
+  private func makePass(
+    _ documents: [Document], _ settings: PassSettings, _ firstRow: Int
+  ) -> TrainingPass {
     var ranges: [Range<Int>] = []
     var first = 0
     for document in documents {
@@ -200,6 +217,6 @@ public final class TrainingModel {
       auxiliary: scale,
       labels: settings.isSupervised
         ? documents.flatMap { [Int?](repeating: $0.label, count: $0.tokens.count) } : [],
-      dropout: settings.dropout, dropoutKey: settings.dropoutKey)
+      dropout: settings.dropout, dropoutKey: settings.dropoutKey, firstRow: firstRow)
   }
 }

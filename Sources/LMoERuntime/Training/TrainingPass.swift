@@ -15,8 +15,10 @@ final class TrainingPass: @unchecked Sendable {
   let labels: [Int?]
   /// The share of the adapters' inputs that is dropped.
   let dropout: Float
-  /// What the masks of this pass are made from.
+  /// What the masks of this pass are made from, and the number of its first row: a step's masks are the same in
+  /// whatever parts it goes through.
   let dropoutKey: UInt64
+  let firstRow: Int
   /// The gate that serves a layer, or the whole model, while it does.
   var gate: GateTape?
   /// What the gates decided, and what that costs.
@@ -27,7 +29,7 @@ final class TrainingPass: @unchecked Sendable {
   init(
     compute: Compute, workspace: TrainingWorkspace, rotary: Rotary, documents: [Range<Int>], angles: Rows,
     auxiliary: AuxiliaryLosses.Scale = AuxiliaryLosses.Scale(), labels: [Int?] = [], dropout: Float = 0,
-    dropoutKey: UInt64 = 0
+    dropoutKey: UInt64 = 0, firstRow: Int = 0
   ) {
     self.compute = compute
     self.workspace = workspace
@@ -38,10 +40,15 @@ final class TrainingPass: @unchecked Sendable {
     self.labels = labels
     self.dropout = dropout
     self.dropoutKey = dropoutKey
+    self.firstRow = firstRow
   }
 
   /// T.
   var count: Int { documents.last?.upperBound ?? 0 }
+  /// The documents in an order in which no worker is left with a long one at the end.
+  var documentsLongestFirst: [Range<Int>] {
+    documents.sorted { ($1.count, $0.lowerBound) < ($0.count, $1.lowerBound) }
+  }
 }
 
 /// Memory that passes forward and backward work in, used again for every layer and every step.
