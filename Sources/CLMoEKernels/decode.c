@@ -45,12 +45,22 @@ static int time_of(const stage *stage) {
   }
 }
 
-/// Takes task `task` of the stage of that serial number, if nobody has.
-static int claim(lmoe_decoder *decoder, size_t task, uint64_t serial) {
-  _Atomic uint64_t *claimed = &decoder->claims[task].value;
-  uint64_t last = atomic_load_explicit(claimed, memory_order_relaxed);
-  return last < serial &&
-         atomic_compare_exchange_strong_explicit(claimed, &last, serial, memory_order_relaxed, memory_order_relaxed);
+enum { TAKEN_BITS = 16, NO_TASK = MOST_TASKS };
+
+/// Takes a task of those of the stage of that serial number that `owner` begins with, or none if all are taken.
+static size_t claim(lmoe_decoder *decoder, size_t owner, uint64_t serial, size_t tasks, int back) {
+  const size_t workers = decoder->worker_count, first = owner * tasks / workers;
+  const uint64_t count = (owner + 1) * tasks / workers - first;
+  _Atomic uint64_t *claims = &decoder->claims[owner].value;
+  uint64_t last = atomic_load_explicit(claims, memory_order_relaxed);
+  for (;;) {
+    // Somebody who comes late finds a later stage there.
+    const uint64_t stage = last >> TAKEN_BITS, taken = stage == serial ? last & ((1 << TAKEN_BITS) - 1) : 0;
+    if (stage > serial || taken == count) return NO_TASK;
+    const uint64_t next = serial << TAKEN_BITS | (taken + 1);
+    if (atomic_compare_exchange_weak_explicit(claims, &last, next, memory_order_relaxed, memory_order_relaxed))
+      return first + (back ? count - 1 - taken : taken);
+  }
 }
 
 static void wait_for(const lmoe_decoder *decoder, uint64_t done) {
@@ -70,14 +80,13 @@ void lmoe_decoder_run(lmoe_decoder *decoder, size_t number, float *scratch) {
   for (size_t index = 0; index < decoder->stage_count; index++) {
     const stage *stage = &decoder->stages[index];
     const uint64_t serial = decoder->first_serial + index + 1, done = decoder->done_before + stage->done;
-    const size_t tasks = stage->tasks;
-    size_t own = 0;
-    // Each begins where it did in the last token: that part of the weights may still be in its cache.
-    size_t task = number * tasks / decoder->worker_count;
-    for (size_t tried = 0; tried < tasks; tried++, task = task + 1 < tasks ? task + 1 : 0) {
-      if (!claim(decoder, task, serial)) continue;
-      lmoe_decode_task(decoder, stage, self, task);
-      own++;
+    size_t own = 0, owner = number;
+    // Each begins where it did in the last token, for that part of the weights may still be in its cache; and then
+    // takes what others have left.
+    for (size_t asked = 0; asked < decoder->worker_count; asked++) {
+      for (size_t task; (task = claim(decoder, owner, serial, stage->tasks, stage->group == GROUP_HEAD && stage->kind == STAGE_LINEARS && (decoder->token & 1))) != NO_TASK; own++)
+        lmoe_decode_task(decoder, stage, self, task);
+      owner = owner + 1 < decoder->worker_count ? owner + 1 : 0;
     }
     if (own > 0) atomic_fetch_add_explicit(&decoder->done.value, own, memory_order_release);
     if (times) {

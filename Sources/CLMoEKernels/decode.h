@@ -97,7 +97,8 @@ struct lmoe_decoder {
   size_t worker_count, stage_count;
   stage *stages;
   worker *workers;
-  /// The task of that number is taken in the stage of that serial number, counted over all tokens.
+  /// For each worker the serial number of a stage, counted over all tokens, and how many of the tasks that the worker
+  /// begins with are taken in it.
   counter *claims;
   counter done;
   /// Of the token that runs.

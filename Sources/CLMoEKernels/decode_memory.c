@@ -41,7 +41,7 @@ static size_t lay_out(lmoe_decoder *d, char *memory, const needs *needs, size_t 
   d->stages = lmoe_decode_take(at, &total, stages * sizeof *d->stages);
   d->workers = lmoe_decode_take(at, &total, d->worker_count * sizeof *d->workers);
   d->panels = lmoe_decode_take(at, &total, (LINEARS * model->layer_count + 1) * sizeof *d->panels);
-  d->claims = lmoe_decode_take(at, &total, MOST_TASKS * sizeof *d->claims);
+  d->claims = lmoe_decode_take(at, &total, d->worker_count * sizeof *d->claims);
   d->q = FLOATS(model->heads * model->head_width);
   d->k = FLOATS(model->key_heads * model->head_width);
   d->v = FLOATS(model->key_heads * model->head_width);

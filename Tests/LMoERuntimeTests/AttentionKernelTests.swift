@@ -7,8 +7,9 @@ import Testing
   import Darwin
 #endif
 
-/// Attention of many queries, and its way back, against double precision, with every instruction set that this
-/// processor has. All memory lies between pages that cannot be touched.
+/// Attention of many queries, and its way back, against double precision.
+///
+/// With every instruction set that this processor has; all memory lies between pages that cannot be touched.
 @Suite struct AttentionKernelTests {
   /// Keys, values and queries of one head among others.
   struct Sample: CustomTestStringConvertible {
@@ -130,6 +131,7 @@ import Testing
       Sample(rows: $0, width: widths[$0 % widths.count], window: [0, 0, 1, 7][$0 % 4], group: 1 + $0 % 3)
     }
     + [95, 96, 97, 130, 192, 200].map { Sample(rows: $0, width: 20, window: $0 % 3 == 0 ? 50 : 0, group: 2) }
+    + [Sample(rows: 200, width: 20, window: 15)]
 
   @Test(arguments: Kernels.variants) func `gradients of queries, keys and values`(variant: String) {
     var numbers = Numbers(42)

@@ -24,7 +24,9 @@ import Testing
     #expect(report["threads"]?.int == 1 && report["cache"]?.string == "f16")
     #expect(report["experts"]?.array?.compactMap(\.string) == ["code", "math"])
     for side in ["base", "mixture"] {
-      for key in ["prefill_tokens_s", "prefill_share", "decode_tokens_s", "decode_share"] {
+      for key in [
+        "prefill_tokens_s", "prefill_share", "prefill_float_share", "decode_tokens_s", "decode_share",
+      ] {
         #expect((report[side]?[key]?.double ?? 0) > 0, "\(side) \(key)")
       }
     }

@@ -11,10 +11,10 @@ public enum MatrixThroughput {
     measure(.f16, on: pool, width: width, rounds: rounds)
   }
 
-  /// The same with a weight of the type that the layers of `model` have: with quantized ones, of integers.
-  public static func measure(like model: Model, on pool: WorkerPool, rounds: Int = 5) -> Double {
+  /// The same of integers, with a weight of the type that the layers of `model` have; nil if they are no such.
+  public static func measureIntegers(of model: Model, on pool: WorkerPool, rounds: Int = 5) -> Double? {
     let kind = model.blocks.first?.feedForward.up.weight.kind ?? .f16
-    guard case .blocks(let blocks) = kind, kind.hasIntegers else { return measure(on: pool, rounds: rounds) }
+    guard case .blocks(let blocks) = kind, kind.hasIntegers else { return nil }
     // A row is a block of one scheme, which says how long it is.
     return measure(
       kind, on: pool, width: blocks.scheme == .i8Row ? blocks.elements : 2048, rounds: rounds)

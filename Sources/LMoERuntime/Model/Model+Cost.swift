@@ -14,15 +14,32 @@ extension Model {
     return layers + norm.weight.bytes + (gate?.rows?.bytes ?? 0) + bytes(of: head, nil)
   }
 
-  /// Multiplications, each with an addition, that a prompt of `tokens` takes whose last token's logits are
-  /// wanted: those of the weights, and what queries have to do with keys and values.
-  public func multiplications(prompt tokens: Int) -> Int {
-    let layers = blocks.reduce(0) { sum, block in
-      let seen = (0..<tokens).reduce(0) { $0 + min($1 + 1, block.attention.window ?? .max) }
-      return sum + 2 * seen * block.attention.query.outputs + tokens * (block.gate?.rows?.count ?? 0)
-        + tokens * block.linears.reduce(0) { $0 + products(of: $1, block.gate) }
+  /// Multiplications, each with an addition.
+  public struct Multiplications: Sendable {
+    /// With quantized weights whose sums can be of integers.
+    public internal(set) var integers = 0
+    /// All others: with weights of floats, B of experts, and of queries with keys and values.
+    public internal(set) var floats = 0
+
+    static func + (left: Self, right: Self) -> Self {
+      Multiplications(integers: left.integers + right.integers, floats: left.floats + right.floats)
     }
-    return layers + tokens * (gate?.rows?.count ?? 0) + products(of: head, nil)
+    static func * (count: Int, one: Self) -> Self {
+      Multiplications(integers: count * one.integers, floats: count * one.floats)
+    }
+  }
+
+  /// Multiplications that a prompt of `tokens` takes whose last token's logits are wanted: those of the weights, and
+  /// what queries have to do with keys and values.
+  public func multiplications(prompt tokens: Int) -> Multiplications {
+    let layers = blocks.reduce(Multiplications()) { sum, block in
+      let seen = (0..<tokens).reduce(0) { $0 + min($1 + 1, block.attention.window ?? .max) }
+      let mixing = 2 * seen * block.attention.query.outputs + tokens * (block.gate?.rows?.count ?? 0)
+      return block.linears.reduce(sum + Multiplications(floats: mixing)) {
+        $0 + tokens * products(of: $1, block.gate)
+      }
+    }
+    return layers + Multiplications(floats: tokens * (gate?.rows?.count ?? 0)) + products(of: head, nil)
   }
 
   private func bytes(of linear: Linear, _ layerGate: GateInstance?) -> Int {
@@ -30,9 +47,14 @@ extension Model {
       + active(linear, layerGate) { $0.down.bytes + $0.up.bytes }
   }
 
-  private func products(of linear: Linear, _ layerGate: GateInstance?) -> Int {
-    linear.weight.count + (linear.gate?.rows?.count ?? 0)
-      + active(linear, layerGate) { $0.down.count + $0.up.count }
+  private func products(of linear: Linear, _ layerGate: GateInstance?) -> Multiplications {
+    func products(_ weight: Weight, _ count: Int) -> Multiplications {
+      weight.kind.hasIntegers ? Multiplications(integers: count) : Multiplications(floats: count)
+    }
+    let rest = (linear.gate?.rows?.count ?? 0) + active(linear, layerGate) { $0.up.count }
+    let own = products(linear.weight, linear.weight.count) + Multiplications(floats: rest)
+    guard let experts = linear.experts else { return own }
+    return own + products(experts.down, active(linear, layerGate) { $0.down.count })
   }
 
   /// The part of what all experts of a linear layer cost that those cost which its gate lets take part.

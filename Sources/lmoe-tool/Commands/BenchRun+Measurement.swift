@@ -33,8 +33,8 @@ struct InferenceMeasurement {
     self.options = options
   }
 
-  /// The number of multiplications that the prompt takes.
-  var multiplications: Int { model.multiplications(prompt: prompt.count) }
+  /// The multiplications that the prompt takes.
+  var multiplications: Model.Multiplications { model.multiplications(prompt: prompt.count) }
 
   /// Runs once; what is not to be kept warms up.
   mutating func measure(keeps: Bool) throws {
@@ -100,15 +100,19 @@ struct InferenceFloors {
   private let model: Model
   /// Bytes read from memory a second.
   private(set) var bytes: [Double] = []
-  /// Multiplications and additions of matrices a second, with weights of the type that the model has.
-  private(set) var operations: [Double] = []
+  /// Multiplications and additions of matrices a second: of floats, and where the model's weights are multiplied as
+  /// integers, of those.
+  private(set) var floats: [Double] = []
+  private(set) var integers: [Double] = []
 
   init(of model: Model, on pool: WorkerPool) { (self.model, self.pool) = (model, pool) }
 
   mutating func measure() {
     let share = min(max(model.weightBytes / pool.count, 1 << 20), 512 << 20)
     bytes.append(MemoryBandwidth.measure(on: pool, bytes: share, rounds: 3))
-    operations.append(MatrixThroughput.measure(like: model, on: pool, rounds: 3))
+    let pace = MatrixThroughput.measure(on: pool, rounds: 3)
+    floats.append(pace)
+    integers.append(MatrixThroughput.measureIntegers(of: model, on: pool, rounds: 3) ?? pace)
   }
 }
 
@@ -118,8 +122,10 @@ struct InferenceRates {
   let prefill: Double
   /// Of the tokens that follow.
   let decode: Double
-  /// The part of a prompt's time that its multiplications would take alone.
+  /// The part of a prompt's time that its multiplications would take alone, and what that would be if all were of
+  /// floats.
   let prefillShare: Double
+  let prefillFloatShare: Double
   /// The part of a token's time that reading the weights would take alone.
   let decodeShare: Double
   /// Bytes that are read for a token.
@@ -129,14 +135,21 @@ struct InferenceRates {
     prefill = Double(prompt) / measured.promptSeconds.median
     decode = 1 / measured.tokenSeconds.median
     weightBytes = measured.model.weightBytes
-    let (operations, bytes) = (2 * Double(measured.multiplications), Double(weightBytes))
-    prefillShare = zip(measured.promptSeconds, floors.operations).map { operations / $1 / $0 }.median
+    let (work, bytes) = (measured.multiplications, Double(weightBytes))
+    let (ofIntegers, ofFloats) = (2 * Double(work.integers), 2 * Double(work.floats))
+    prefillShare =
+      measured.promptSeconds.indices.map {
+        (ofIntegers / floors.integers[$0] + ofFloats / floors.floats[$0]) / measured.promptSeconds[$0]
+      }.median
+    prefillFloatShare =
+      zip(measured.promptSeconds, floors.floats).map { (ofIntegers + ofFloats) / $1 / $0 }.median
     decodeShare = zip(measured.tokenSeconds, floors.bytes).map { bytes / $1 / $0 }.median
   }
 
   var json: JSON {
     [
       "prefill_tokens_s": .double(prefill), "prefill_share": .double(prefillShare),
+      "prefill_float_share": .double(prefillFloatShare),
       "decode_tokens_s": .double(decode), "decode_share": .double(decodeShare),
       "weight_bytes": .integer(weightBytes),
     ]

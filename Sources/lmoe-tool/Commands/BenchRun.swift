@@ -14,7 +14,8 @@ struct BenchRun: ParsableCommand {
       Prompts are random tokens; the next token is the most likely one. The chosen experts and the bare base \
       take turns in one process; figures are medians. The floor of decoding is reading each weight once, that \
       of a prompt is multiplying them, both at the pace this machine is measured to have: memory with as many \
-      bytes as the model has weights, some of which caches may keep. What the time is spent on is of one more \
+      bytes as the model has weights, some of which caches may keep; matrices of floats, and of integers where \
+      quantized weights are multiplied as such. What the time is spent on is of one more \
       round; what single tokens are spent on is what one worker sees.
       """)
 
@@ -90,9 +91,15 @@ struct BenchRun: ParsableCommand {
       Terminal.print(
         "floors: "
           + floors.map { formatted($0.bytes.median / 1e9, digits: 1) }.joined(separator: " and ")
-          + " GB/s of memory, \(formatted(floors[0].operations.median / 1e9, digits: 0)) GFLOP/s of matrices, "
-          + "kernels \(kernelVariant())")
+          + " GB/s of memory, \(paces(floors[0])) GFLOP/s of matrices, kernels \(kernelVariant())")
     }
+  }
+
+  /// Of floats, and of integers where the weights are multiplied as such.
+  private func paces(_ floors: InferenceFloors) -> String {
+    let paces = floors.integers == floors.floats ? [floors.floats] : [floors.integers, floors.floats]
+    return paces.map { formatted($0.median / 1e9, digits: 0) }.joined(separator: " (of floats ")
+      + (paces.count > 1 ? ")" : "")
   }
 
   private func print(_ stages: [InferenceStages]) {
@@ -129,7 +136,8 @@ struct BenchRun: ParsableCommand {
     report["depth"] = .integer(depth)
     report["repeat"] = .integer(`repeat`)
     report["memory_gb_s"] = .double(floors[0].bytes.median / 1e9)
-    report["matrix_gflop_s"] = .double(floors[0].operations.median / 1e9)
+    report["matrix_gflop_s"] = .double(floors[0].integers.median / 1e9)
+    report["matrix_float_gflop_s"] = .double(floors[0].floats.median / 1e9)
     report["kernels"] = .string(kernelVariant())
     report["base"] = rates[0].json
     report["base_seconds"] = stages[0].json
