@@ -48,18 +48,20 @@ static int time_of(const stage *stage) {
 enum { TAKEN_BITS = 16, NO_TASK = MOST_TASKS };
 
 /// Takes a task of those of the stage of that serial number that `owner` begins with, or none if all are taken.
-static size_t claim(lmoe_decoder *decoder, size_t owner, uint64_t serial, size_t tasks, int back) {
-  const size_t workers = decoder->worker_count, first = owner * tasks / workers;
-  const uint64_t count = (owner + 1) * tasks / workers - first;
+static size_t claim(lmoe_decoder *decoder, const stage *stage, size_t owner, uint64_t serial) {
+  const size_t workers = decoder->worker_count, first = owner * stage->tasks / workers;
+  const uint64_t count = (owner + 1) * stage->tasks / workers - first;
+  // The head is read forwards and backwards in turns: a cache that nearly holds the model has what was read last.
+  const int is_backward = stage->group == GROUP_HEAD && decoder->token % 2 == 1;
   _Atomic uint64_t *claims = &decoder->claims[owner].value;
   uint64_t last = atomic_load_explicit(claims, memory_order_relaxed);
   for (;;) {
     // Somebody who comes late finds a later stage there.
-    const uint64_t stage = last >> TAKEN_BITS, taken = stage == serial ? last & ((1 << TAKEN_BITS) - 1) : 0;
-    if (stage > serial || taken == count) return NO_TASK;
+    const uint64_t known = last >> TAKEN_BITS, taken = known == serial ? last & ((1 << TAKEN_BITS) - 1) : 0;
+    if (known > serial || taken == count) return NO_TASK;
     const uint64_t next = serial << TAKEN_BITS | (taken + 1);
     if (atomic_compare_exchange_weak_explicit(claims, &last, next, memory_order_relaxed, memory_order_relaxed))
-      return first + (back ? count - 1 - taken : taken);
+      return first + (is_backward ? count - 1 - taken : taken);
   }
 }
 
@@ -84,7 +86,7 @@ void lmoe_decoder_run(lmoe_decoder *decoder, size_t number, float *scratch) {
     // Each begins where it did in the last token, for that part of the weights may still be in its cache; and then
     // takes what others have left.
     for (size_t asked = 0; asked < decoder->worker_count; asked++) {
-      for (size_t task; (task = claim(decoder, owner, serial, stage->tasks, stage->group == GROUP_HEAD && stage->kind == STAGE_LINEARS && (decoder->token & 1))) != NO_TASK; own++)
+      for (size_t task; (task = claim(decoder, stage, owner, serial)) != NO_TASK; own++)
         lmoe_decode_task(decoder, stage, self, task);
       owner = owner + 1 < decoder->worker_count ? owner + 1 : 0;
     }
