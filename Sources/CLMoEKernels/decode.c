@@ -51,8 +51,6 @@ enum { TAKEN_BITS = 16, NO_TASK = MOST_TASKS };
 static size_t claim(lmoe_decoder *decoder, const stage *stage, size_t owner, uint64_t serial) {
   const size_t workers = decoder->worker_count, first = owner * stage->tasks / workers;
   const uint64_t count = (owner + 1) * stage->tasks / workers - first;
-  // The head is read forwards and backwards in turns: a cache that nearly holds the model has what was read last.
-  const int is_backward = stage->group == GROUP_HEAD && decoder->token % 2 == 1;
   _Atomic uint64_t *claims = &decoder->claims[owner].value;
   uint64_t last = atomic_load_explicit(claims, memory_order_relaxed);
   for (;;) {
@@ -61,7 +59,7 @@ static size_t claim(lmoe_decoder *decoder, const stage *stage, size_t owner, uin
     if (known > serial || taken == count) return NO_TASK;
     const uint64_t next = serial << TAKEN_BITS | (taken + 1);
     if (atomic_compare_exchange_weak_explicit(claims, &last, next, memory_order_relaxed, memory_order_relaxed))
-      return first + (is_backward ? count - 1 - taken : taken);
+      return first + (is_backward(decoder, stage) ? count - 1 - taken : taken);
   }
 }
 

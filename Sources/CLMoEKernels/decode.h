@@ -125,6 +125,12 @@ struct lmoe_decoder {
   void *memory;
 };
 
+/// Whether a stage's tasks are taken from the last on. The head is read forwards and backwards in turns: a cache that
+/// nearly holds the model has what was read last.
+static inline int is_backward(const lmoe_decoder *decoder, const stage *stage) {
+  return stage->group == GROUP_HEAD && decoder->token % 2 == 1;
+}
+
 /// Positions that attention takes together.
 enum { ATTENTION_PART = 256 };
 

@@ -6,7 +6,7 @@ void lmoe_decode_prefetch(const lmoe_decoder *d, const stage *next, size_t numbe
   enum { AHEAD = 6 << 10 };
   const lmoe_model *model = &d->model;
   const lmoe_linear *linears[MOST_LINEARS];
-  if (next->kind != STAGE_LINEARS && next->kind != STAGE_FACTORS) return;
+  if ((next->kind != STAGE_LINEARS && next->kind != STAGE_FACTORS) || is_backward(d, next)) return;
   const size_t count = lmoe_decode_linears(model, next->group, next->layer, linears);
   const size_t together = next->group == GROUP_FEED_FORWARD && next->kind == STAGE_LINEARS ? 1 : count;
   size_t rows = 0;
