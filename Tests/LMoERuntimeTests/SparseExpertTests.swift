@@ -43,7 +43,8 @@ import Testing
     for row in 0..<Self.rows {
       for _ in 0..<chosen { weights.rows[row, numbers.integer(0...16)] = numbers.float() }
     }
-    let sparse = try #require(SparseExperts(experts, weights: weights.rows))
+    let sparse = try #require(
+      SparseExperts(experts, weights: weights.rows, having: { ExpertRows(weights.rows) }))
     var wanted = (0..<Self.rows).map { output.rows.array($0).map(Double.init) }
     for row in 0..<Self.rows {
       for slot in experts.slots {
@@ -69,9 +70,9 @@ import Testing
     var numbers = Numbers(9)
     let experts = stacked(16, &numbers)
     let dense = random(Self.rows, 16, &numbers)
-    #expect(SparseExperts(experts, weights: dense.rows) == nil)
+    #expect(SparseExperts(experts, weights: dense.rows, having: { ExpertRows(dense.rows) }) == nil)
     let few = OwnedRows(8, 16)
     few.rows.clear()
-    #expect(SparseExperts(experts, weights: few.rows) == nil)
+    #expect(SparseExperts(experts, weights: few.rows, having: { ExpertRows(few.rows) }) == nil)
   }
 }

@@ -54,7 +54,8 @@ struct Linear: Sendable {
     var sparse: [(call: Call, experts: SparseExperts)] = []
     for (index, call) in calls.enumerated() {
       guard let experts = call.linear.experts, let weights = weights[index] else { continue }
-      if pass.recorder?.deltas == nil, let few = SparseExperts(experts, weights: weights) {
+      let having = { pass.expertRows(of: call.linear, weights) }
+      if pass.recorder?.deltas == nil, let few = SparseExperts(experts, weights: weights, having: having) {
         sparse.append((call, few))
         continue
       }

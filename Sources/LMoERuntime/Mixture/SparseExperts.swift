@@ -23,13 +23,19 @@ struct SparseExperts: Sendable {
   private static let part = 4
 
   /// The groups; nil if there are few rows, or too many of them have an expert.
-  init?(_ experts: StackedExperts, weights: Rows) {
+  ///
+  /// - Parameters:
+  ///   - experts: The experts of the layer.
+  ///   - weights: The gate's weights [T, experts].
+  ///   - having: The rows that have each expert; asked for where it may pay.
+  init?(_ experts: StackedExperts, weights: Rows, having: () -> ExpertRows) {
     guard weights.count > 8, experts.slots.count > 1, !experts.rescales else { return nil }
+    let having = having()
     var groups: [Group] = []
     var (pairs, ranks, most) = (0, 0, 0)
     let limit = weights.count * experts.down.rows / Self.part
     for slot in experts.slots {
-      let rows = (0..<weights.count).filter { weights[$0, slot.expert] != 0 }
+      let rows = having[slot.expert]
       if rows.isEmpty { continue }
       groups.append(Group(slot: slot, rows: rows, first: pairs))
       pairs += rows.count

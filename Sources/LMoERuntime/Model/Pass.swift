@@ -20,7 +20,11 @@ final class Pass: @unchecked Sendable {
   /// cos and sin for each row [T, d].
   let angles: Rows
   /// The weights of the experts where one gate serves a layer or the whole model: [T, experts].
-  var weights: Rows?
+  var weights: Rows? {
+    didSet { expertRows = nil }
+  }
+  /// The rows that have each expert by those weights, once somebody has asked.
+  private var expertRows: ExpertRows?
   /// Takes down what the gates decide, if anybody wants to know.
   let recorder: RoutingRecorder?
   /// Takes the means of what gates look at, if anybody wants to know.
@@ -46,6 +50,15 @@ final class Pass: @unchecked Sendable {
     let rows = workspace.moduleWeights[place].rows(input.count, gate.width)
     gate.weigh(input, into: rows, in: self)
     return rows
+  }
+
+  /// The rows that have each expert at a linear layer whose weights of the experts these are.
+  func expertRows(of linear: Linear, _ weights: Rows) -> ExpertRows {
+    if linear.gate != nil { return ExpertRows(weights) }
+    if let expertRows { return expertRows }
+    let made = ExpertRows(weights)
+    expertRows = made
+    return made
   }
 
   /// Runs `body` for all rows, shared out among the workers if that pays.
