@@ -84,14 +84,17 @@ public final class KVCache {
 
   /// Writes the key and value of every head at `position`, of rows of heads · width floats.
   func write(layer: Int, position: Int, key: Rows, value: Rows) {
-    for (buffer, row) in [(keys[layer], key), (values[layer], value)] {
-      for head in 0..<heads {
-        let from = unsafe row.base + head * width
-        let to = unsafe place(buffer, head, position)
-        switch precision {
-        case .f32: unsafe to.copyMemory(from: from, byteCount: width * 4)
-        case .f16: unsafe lmoe_to_f16(from, width, to.assumingMemoryBound(to: UInt16.self))
-        }
+    write(key, to: keys[layer], position)
+    write(value, to: values[layer], position)
+  }
+
+  private func write(_ row: Rows, to buffer: RawBuffer, _ position: Int) {
+    for head in 0..<heads {
+      let from = unsafe row.base + head * width
+      let to = unsafe place(buffer, head, position)
+      switch precision {
+      case .f32: unsafe to.copyMemory(from: from, byteCount: width * 4)
+      case .f16: unsafe lmoe_to_f16(from, width, to.assumingMemoryBound(to: UInt16.self))
       }
     }
   }
