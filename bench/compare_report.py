@@ -300,9 +300,18 @@ def grown(jobs):
 
 # MARK: The page
 
+def earlier(results):
+    """Which kinds of jobs are of other commits."""
+    kinds = {}
+    for name, job in results["jobs"].items():
+        if job.get("commit", results["commit"]) != results["commit"]:
+            kinds.setdefault(job["commit"], {})[name.split()[0]] = None
+    return "".join(f"; {', '.join(found)} at {commit}" for commit, found in kinds.items())
+
+
 def circumstances(results):
     machine, peers = results["machine"], results["peers"]
-    rows = [("commit", results["commit"]), ("date", results["date"]), ("command", f"`{results['command']}`"),
+    rows = [("commit", results["commit"] + earlier(results)), ("date", results["date"]), ("command", f"`{results['command']}`"),
             ("processor", f"{machine.get('processor', 'unknown')}, {machine['cores']} cores"
              + (", a virtual machine" if machine.get("virtual") else "")),
             ("its instructions", ", ".join(machine.get("instructions", []))),

@@ -7,14 +7,16 @@ enum { MOST_LANES = 16 };
 static size_t whole(size_t count, size_t step) { return (count + step - 1) / step * step; }
 
 size_t lmoe_attention_scratch(size_t width) {
-  // Queries and sums; keys and values of 64 places; scores; the largest of each row, and its totals.
-  return (2 * LMOE_ATTENTION_QUERIES + 2 * 64) * whole(width, MOST_LANES) + 16 * 64 +
+  // Queries and sums, keys and values; scores; the largest of each row, and its totals.
+  return 2 * (LMOE_ATTENTION_QUERIES + ATTENTION_KEYS) * whole(width, MOST_LANES) + ATTENTION_ROWS * ATTENTION_KEYS +
          LMOE_ATTENTION_QUERIES * (1 + MOST_LANES);
 }
 
 size_t lmoe_attention_gradient_scratch(size_t rows, size_t width) {
-  const size_t places = whole(rows, 96), padded = whole(width, MOST_LANES);
-  return 5 * places * padded + 3 * places + 4 * 48 * padded + 2 * 48 * 96;
+  // Panels of queries and gradients, both as rows, what becomes of the queries; three numbers of each; a block's keys,
+  // values and their gradients; P and dS.
+  const size_t places = whole(rows, GRADIENT_QUERIES), padded = whole(width, MOST_LANES);
+  return 5 * places * padded + 3 * places + 4 * GRADIENT_KEYS * padded + 2 * GRADIENT_KEYS * GRADIENT_QUERIES;
 }
 
 void lmoe_attend(const lmoe_attention *attention, float *scratch) { lmoe_kernels_now()->attend(attention, scratch); }

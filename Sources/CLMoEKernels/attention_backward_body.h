@@ -5,8 +5,6 @@
 // dq = dS k. A block of keys goes through the queries that see it, and P and dS, keys x queries, are of a size that
 // the nearest cache keeps. Queries and gradients are laid out once in panels for the products that make P and dP.
 
-enum { GRADIENT_KEYS = 48, GRADIENT_QUERIES = 96 };
-
 /// The parts of the scratch.
 typedef struct {
   /// Panels of queries, and of gradients; the same as rows; the gradient of the queries; and of each query the

@@ -43,13 +43,14 @@ struct Attention: Sendable {
       keyNorm?.forwardHeads(k)
       pass.rotary.rotate(q, by: pass.angles[rows])
       pass.rotary.rotate(k, by: pass.angles[rows])
-      for row in rows {
-        let values = unsafe q.row(row - rows.lowerBound)
-        unsafe lmoe_scale(values, scale, q.width, values)
-        let place = pass.places[row]
+      unsafe lmoe_scale(q.base, scale, q.count * q.width, q.base)
+      // A run of rows at a time: workers that count one cache's references wait for each other.
+      for piece in pass.pieces where piece.overlaps(rows) {
+        let own = rows.clamped(to: piece)
+        let place = pass.places[own.lowerBound]
         place.cache.write(
-          layer: layer, position: place.position, key: k[row - rows.lowerBound..<row - rows.lowerBound + 1],
-          value: v[row..<row + 1])
+          layer: layer, from: place.position,
+          keys: k[own.lowerBound - rows.lowerBound..<own.upperBound - rows.lowerBound], values: v[own])
       }
     }
     let mixed = pass.workspace.mixed.rows(x.count, q.width)

@@ -82,12 +82,17 @@ public final class KVCache {
     unsafe buffer.bytes.baseAddress.unsafelyUnwrapped + (head * capacity + position) * kind.bytes(width)
   }
 
-  /// Writes the key and value of every head at `position`, of rows of heads · width floats.
-  func write(layer: Int, position: Int, key: Rows, value: Rows) {
-    for (buffer, row) in [(keys[layer], key), (values[layer], value)] {
-      for head in 0..<heads {
-        let from = unsafe row.base + head * width
-        let to = unsafe place(buffer, head, position)
+  /// Writes the keys and values of every head for positions from `position` on: rows of heads · width floats.
+  func write(layer: Int, from position: Int, keys newKeys: Rows, values newValues: Rows) {
+    write(newKeys, to: keys[layer], position)
+    write(newValues, to: values[layer], position)
+  }
+
+  private func write(_ rows: Rows, to buffer: RawBuffer, _ position: Int) {
+    for head in 0..<heads {
+      for row in 0..<rows.count {
+        let from = unsafe rows.row(row) + head * width
+        let to = unsafe place(buffer, head, position + row)
         switch precision {
         case .f32: unsafe to.copyMemory(from: from, byteCount: width * 4)
         case .f16: unsafe lmoe_to_f16(from, width, to.assumingMemoryBound(to: UInt16.self))

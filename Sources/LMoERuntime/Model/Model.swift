@@ -25,6 +25,7 @@ public final class Model {
   let norm: RMSNorm
   let head: Linear
   private let rotary: Rotary
+  private let angleTable: AngleTable
   /// The gate that serves the whole model, if that is its scope.
   let gate: GateInstance?
   /// Columns of the gate's weights: the experts, and the null expert where there is one.
@@ -61,6 +62,7 @@ public final class Model {
     head = try builder.head()
     gate = try mixture.gate?.global(inputs: base.description.model.hiddenSize)
     rotary = Rotary(base.description.model)
+    angleTable = AngleTable(rotary)
     self.compute = compute
     workspace = Workspace()
   }
@@ -226,7 +228,7 @@ public final class Model {
     for piece in step {
       let rows = places.count..<places.count + piece.tokens.count
       let positions = piece.cache.count..<piece.cache.count + piece.tokens.count
-      rotary.table(positions: positions, contextLength: piece.total, into: angles[rows])
+      angleTable.fill(positions, contextLength: piece.total, into: angles[rows], on: compute)
       places += positions.map { Pass.Place(cache: piece.cache, position: $0) }
       pieces.append(rows)
     }

@@ -15,7 +15,7 @@ public final class TrainingModel {
   /// The residual stream before each layer, and after the last.
   private let streams: [Activations]
   private let rotary: Rotary
-  private var angleTable = OwnedRows(0, 1)
+  private let angleTable: AngleTable
   /// Whether layers are computed again on the way back, so that only their inputs are kept.
   let recomputes: Bool
   /// How large a part of a step may be that goes forward and back together.
@@ -35,6 +35,7 @@ public final class TrainingModel {
     self.model = model
     self.recomputes = recomputes
     rotary = Rotary(model.configuration)
+    angleTable = AngleTable(rotary)
     var number = 0
     func tape(_ linear: Linear, _ memory: TapeMemory) -> LinearTape {
       number += 1
@@ -182,21 +183,6 @@ public final class TrainingModel {
     return targets
   }
 
-  /// Cosines and sines for the positions of a document: computed once as long as they are the same for all lengths.
-  private func fillAngles(_ rows: Rows) {
-    guard rows.count <= model.configuration.maximumPositions else {
-      return rotary.table(positions: 0..<rows.count, contextLength: rows.count, into: rows)
-    }
-    if angleTable.rows.count < rows.count {
-      let count = min(model.configuration.maximumPositions, max(rows.count, 2 * angleTable.rows.count))
-      angleTable = OwnedRows(count, rows.width)
-      rotary.table(positions: 0..<count, contextLength: count, into: angleTable.rows)
-    }
-    withExtendedLifetime(angleTable) {
-      unsafe rows.base.update(from: angleTable.rows.base, count: rows.count * rows.width)
-    }
-  }
-
   private func makePass(
     _ documents: [Document], _ settings: PassSettings, _ firstRow: Int
   ) -> TrainingPass {
@@ -207,7 +193,9 @@ public final class TrainingModel {
       first += document.tokens.count
     }
     let angles = workspace.angles.rows(first, model.configuration.headDimension)
-    for range in ranges { fillAngles(angles[range]) }
+    for range in ranges {
+      angleTable.fill(0..<range.count, contextLength: range.count, into: angles[range], on: model.compute)
+    }
     var scale = AuxiliaryLosses.Scale()
     scale.losses = settings.losses
     (scale.rows, scale.labelled, scale.gates) = (settings.rows, settings.labelled, max(1, gates.count))
