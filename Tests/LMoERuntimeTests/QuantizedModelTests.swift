@@ -71,6 +71,29 @@ import class LMoEFormat.Bundle
     #expect(try alone.logits(tokens, steps: steps) == model(bundle, .uniform).logits(tokens, steps: steps))
   }
 
+  /// The embedded model has 6 layers of 128 and 352, 4 heads of 32, 2 of them of keys, and 2048 tokens.
+  @Test func `multiplications of a prompt, of integers and of floats`() throws {
+    let fixture = try RuntimeFixture()
+    let plain = try embedded(fixture)
+    let products = 6 * 7 * (2 * 128 * 128 + 2 * 128 * 64 + 3 * 128 * 352)
+    let (mixing, head) = (6 * 7 * 8 * 128, 2048 * 128)
+    let floats = try model(plain).multiplications(prompt: 7)
+    #expect(floats.integers == 0 && floats.floats == products + mixing + head)
+    let bundle = try fixture.quantized(plain, base: .q8_0, experts: .q8_0)
+    let base = try model(bundle)
+    let blocks = base.multiplications(prompt: 7)
+    let isHead = base.head.weight.kind.hasIntegers
+    #expect(blocks.integers == products + (isHead ? head : 0))
+    #expect(blocks.floats == mixing + (isHead ? 0 : head))
+    // Sums of A are of integers, for its blocks lie along them; those of B are not.
+    let mixture = try model(bundle, .uniform)
+    let factors = mixture.blocks.flatMap(\.attention.linears).compactMap(\.experts)
+    #expect(!factors.isEmpty)
+    let all = mixture.multiplications(prompt: 7)
+    let (down, up) = (all.integers - blocks.integers, all.floats - blocks.floats)
+    #expect(down > 0 && up > 0 && down + up == 7 * mixture.factorCount)
+  }
+
   @Test func `blocks stay blocks where all experts have them`() throws {
     let fixture = try RuntimeFixture()
     let plain = try embedded(fixture)
@@ -160,5 +183,17 @@ import class LMoEFormat.Bundle
       let all = withExtendedLifetime((x, y)) { y.rows.array(0) }
       #expect(all.allSatisfy { $0.isNaN })
     }
+  }
+}
+
+extension Attention {
+  fileprivate var linears: [Linear] { [query, key, value, output] }
+}
+
+extension Model {
+  /// Elements of all factors of the layers.
+  fileprivate var factorCount: Int {
+    blocks.flatMap { $0.attention.linears + [$0.feedForward.gate, $0.feedForward.up, $0.feedForward.down] }
+      .compactMap(\.experts).reduce(0) { $0 + $1.down.count + $1.up.count }
   }
 }
