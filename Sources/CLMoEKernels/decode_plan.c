@@ -58,12 +58,6 @@ static size_t tasks_for(size_t bytes, size_t units) {
   return tasks > 0 ? tasks : 1;
 }
 
-/// One for each head as far as it goes: a long text has several parts for each.
-static size_t attention_tasks(size_t heads) {
-  enum { FEWEST = 4 };
-  return heads < FEWEST ? FEWEST : heads < ATTENTION_TASKS ? heads : ATTENTION_TASKS;
-}
-
 static void add_stage(lmoe_decoder *decoder, stage_kind kind, group_kind group, size_t layer, size_t tasks) {
   stage *next = &decoder->stages[decoder->stage_count];
   const uint64_t before = decoder->stage_count > 0 ? next[-1].done : 0;
@@ -115,7 +109,7 @@ static void add_group(lmoe_decoder *decoder, group_kind group, size_t layer) {
 void lmoe_decode_add_stages(lmoe_decoder *decoder) {
   for (size_t layer = 0; layer < decoder->model.layer_count; layer++) {
     add_group(decoder, GROUP_ATTENTION, layer);
-    add_stage(decoder, STAGE_ATTENTION, GROUP_ATTENTION, layer, attention_tasks(decoder->model.heads));
+    add_stage(decoder, STAGE_ATTENTION, GROUP_ATTENTION, layer, ATTENTION_TASKS);
     add_group(decoder, GROUP_OUTPUT, layer);
     add_group(decoder, GROUP_FEED_FORWARD, layer);
     add_group(decoder, GROUP_DOWN, layer);
