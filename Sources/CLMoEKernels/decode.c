@@ -23,8 +23,10 @@ int lmoe_decoder_begin(lmoe_decoder *decoder) {
   decoder->partial_logs = decoder->partial + parts * model->heads * model->head_width;
   decoder->token++;
   decoder->first_serial += decoder->stage_count;
+  decoder->is_short = model->position < ATTENTION_PART;
   decoder->done_before = decoder->done_after;
   decoder->done_after += decoder->stages[decoder->stage_count - 1].done;
+  if (decoder->is_short) decoder->done_after -= decoder->spare_tasks;
   return 1;
 }
 
@@ -63,6 +65,10 @@ static size_t claim(lmoe_decoder *decoder, const stage *stage, size_t owner, uin
   }
 }
 
+static int is_left_out(const lmoe_decoder *decoder, const stage *stage) {
+  return stage->is_spare && decoder->is_short;
+}
+
 static void wait_for(const lmoe_decoder *decoder, uint64_t done) {
   enum { PATIENCE = 4000 };
   for (int turns = 0; atomic_load_explicit(&decoder->done.value, memory_order_acquire) < done; turns++) {
@@ -76,10 +82,14 @@ void lmoe_decoder_run(lmoe_decoder *decoder, size_t number, float *scratch) {
   self->kernels = decoder->kernels;
   self->scratch = scratch;
   uint64_t *times = number == 0 ? decoder->times : NULL;
-  uint64_t last = times ? now() : 0;
+  uint64_t last = times ? now() : 0, left_out = 0;
   for (size_t index = 0; index < decoder->stage_count; index++) {
     const stage *stage = &decoder->stages[index];
-    const uint64_t serial = decoder->first_serial + index + 1, done = decoder->done_before + stage->done;
+    if (is_left_out(decoder, stage)) {
+      left_out += stage->tasks;
+      continue;
+    }
+    const uint64_t serial = decoder->first_serial + index + 1, done = decoder->done_before + stage->done - left_out;
     size_t own = 0, owner = number;
     // Each begins where it did in the last token, for that part of the weights may still be in its cache; and then
     // takes what others have left.
@@ -94,7 +104,8 @@ void lmoe_decoder_run(lmoe_decoder *decoder, size_t number, float *scratch) {
       times[time_of(stage)] += end - last;
       last = end;
     }
-    if (index + 1 < decoder->stage_count) lmoe_decode_prefetch(decoder, stage + 1, number);
+    const size_t next = index + 1 < decoder->stage_count && is_left_out(decoder, stage + 1) ? index + 2 : index + 1;
+    if (next < decoder->stage_count) lmoe_decode_prefetch(decoder, &decoder->stages[next], number);
     wait_for(decoder, done);
     if (times) {
       const uint64_t end = now();

@@ -23,6 +23,11 @@ typedef struct {
   /// about so, of how many parts.
   int makes_u;
   size_t u_parts;
+  /// Whether it is left out where attention's tasks have made U.
+  int is_spare;
+  /// Where what each task takes of the factors that are laid out begins, and where the last one's ends. Null where
+  /// nothing is laid out.
+  const char **strips;
   /// Tasks of all stages up to this one, itself included.
   uint64_t done;
 } stage;
@@ -40,30 +45,14 @@ typedef struct {
   size_t linear, first, count;
 } run;
 
-/// The factors of a linear layer as one token takes them: what a task needs of them lies together. Made where that is
-/// worth the memory; null where not.
+/// Whether a linear layer's factors are laid out for the tasks: B for those that compute its outputs, A for those that
+/// compute its input (decode_strips.h).
 typedef struct {
-  /// PANEL outputs of all ranks, then the next: panels of floats, PANEL to a rank, or of Q8_0 (panels.h).
-  void *up;
-  /// The same of inputs: all ranks of one, then of the next; or runs of Q8_0 (panels.h).
-  void *down;
-} factor_panels;
+  int up, down;
+} laid_out;
 
-/// Outputs of a panel of floats.
-enum { PANEL = 64 };
 /// The linear layers of a layer.
 enum { LINEARS = 7 };
-
-/// Memory that is asked for little by little, while there is something else to do.
-enum { MOST_STRIPS = 8 };
-typedef struct {
-  struct {
-    const char *at, *end;
-  } strips[MOST_STRIPS];
-  size_t count, next;
-  /// How many lines go with each chunk of other work.
-  size_t share;
-} prefetch;
 
 /// What one worker knows. It is made anew where it does not fit the stage at hand.
 typedef struct {
@@ -84,7 +73,8 @@ typedef struct {
   size_t run_count;
   /// Sums that are changed before they are added to others.
   float *apart;
-  prefetch prefetch;
+  /// What is left of the task's strip.
+  const char *strip;
   /// Columns of the next group's input, and the same as integers.
   float *slice;
   void *slice_integers;
@@ -101,8 +91,11 @@ struct lmoe_decoder {
   /// begins with are taken in it.
   counter *claims;
   counter done;
-  /// Of the token that runs.
+  /// Of the token that runs: whether attention looks at one part of positions only, so that its tasks also make U.
+  int is_short;
   uint64_t token, first_serial, done_before, done_after;
+  /// Tasks of the stages that are left out then.
+  uint64_t spare_tasks;
   /// Rows of U, at most.
   size_t ranks;
   /// Shared among workers.
@@ -111,14 +104,15 @@ struct lmoe_decoder {
   float *layer_weights;
   float *scores[MOST_LINEARS];
   /// U of each linear layer, one after the other, `ranks` floats each; in parts where the stage before made it. A stage
-  /// may read the parts of one group while it makes those of the next: GROUP_DOWN has its own.
+  /// may read the parts of one group while it makes those of the next, so groups take turns.
   float *u, *u_parts[2];
   /// Of each head and each part of the positions: the sum of values, and the logarithm of the sum of exponentials.
   float *partial, *partial_logs;
   size_t partial_room;
-  /// Of each layer's linear layers in the order of the groups, then of the head; null where there are none.
-  factor_panels *panels;
-  void *panel_memory;
+  /// Of each layer's linear layers in the order of the groups, then of the head.
+  laid_out *laid_out;
+  const char **strips;
+  void *strip_memory;
   const lmoe_kernels *kernels;
   uint64_t *times;
   /// What all of it is in.
@@ -137,12 +131,20 @@ enum { ATTENTION_PART = 256 };
 /// The linear layers of a group, their number.
 size_t lmoe_decode_linears(const lmoe_model *model, group_kind group, size_t layer,
                            const lmoe_linear *linears[MOST_LINEARS]);
-/// Their panels.
-factor_panels *lmoe_decode_panels(const lmoe_decoder *decoder, group_kind group, size_t layer);
-/// Gives all panels their room, unless they would take much more memory than the model has without them.
-void lmoe_decode_reserve_panels(lmoe_decoder *decoder);
-/// Makes the list of stages. Which there are depends on which panels have room.
+/// Which of their factors are laid out.
+laid_out *lmoe_decode_laid_out(const lmoe_decoder *decoder, group_kind group, size_t layer);
+/// The group whose U the tasks of a stage make.
+group_kind lmoe_decode_next_group(const lmoe_model *model, const stage *now, size_t *layer);
+/// Outputs [*first, *end) that a task computes: of one linear layer after the other in GROUP_ATTENTION, of both in
+/// GROUP_FEED_FORWARD; of whole heads in attention.
+void lmoe_decode_outputs(const lmoe_model *model, const stage *stage, size_t task, size_t *first, size_t *end);
+/// Those of them that are one linear layer's.
+int lmoe_decode_own_outputs(const lmoe_model *model, const stage *stage, size_t linear, size_t first, size_t end,
+                            size_t *low, size_t *high);
+/// Makes the list of stages. Which there are depends on which factors are laid out.
 void lmoe_decode_add_stages(lmoe_decoder *decoder);
+/// The same, and finds room for what is laid out; 0 if there is no memory.
+int lmoe_decode_plan(lmoe_decoder *decoder);
 /// Takes room from `*memory`, or with null there only counts it.
 void *lmoe_decode_take(char **memory, size_t *total, size_t bytes);
 /// Gates of a group: the layer's, or each linear layer's own. Null where there is none.
@@ -160,6 +162,10 @@ void lmoe_decode_gates_task(lmoe_decoder *decoder, const stage *stage, worker *s
 void lmoe_decode_factors_task(lmoe_decoder *decoder, const stage *stage, worker *self, size_t task);
 void lmoe_decode_linears_task(lmoe_decoder *decoder, const stage *stage, worker *self, size_t task);
 void lmoe_decode_attention_task(lmoe_decoder *decoder, const stage *stage, worker *self, size_t task);
+/// Part `part` of U of the group that follows: columns [first, end) of its input, which a task has just computed, times
+/// those columns of A.
+void lmoe_decode_make_u(const lmoe_decoder *decoder, const stage *stage, worker *self, size_t part, size_t first,
+                        size_t end);
 /// Notes what others look at later: the layer's weights of the experts, the last norm's output.
 void lmoe_decode_publish(lmoe_decoder *decoder, const stage *stage, const worker *self);
 /// The parts of positions that a layer looks at, and the first position.

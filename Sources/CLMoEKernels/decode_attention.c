@@ -1,5 +1,5 @@
 // Attention of one token: heads are turned and kept by whoever has computed them; positions are looked at in parts.
-#include "decode_products.h"
+#include "decode_prefetch.h"
 
 #include <math.h>
 #include <string.h>
@@ -94,7 +94,30 @@ static void attend(lmoe_decoder *d, worker *self, size_t layer, size_t head, siz
   self->kernels->gemm(heads, &term, 1, 0, width, out, (ptrdiff_t)width, 0, self->scratch);
 }
 
+/// Whole heads over all positions, and then their columns' part of U of what follows. Which heads does not depend on
+/// how many workers there are.
+static void attend_short(lmoe_decoder *d, const stage *stage, worker *self, size_t task) {
+  const lmoe_model *model = &d->model;
+  const size_t width = model->head_width, group = model->heads / model->key_heads;
+  size_t start, first, end;
+  const size_t parts = lmoe_decode_parts(model, stage->layer, &start);
+  lmoe_decode_outputs(model, stage, task, &first, &end);
+  if (first >= end) return;
+  if (stage->makes_u) prefetch_strip(stage, self, task);
+  for (size_t head = first / width; head < end / width;) {
+    size_t next = (head / group + 1) * group;
+    if (next > end / width) next = end / width;
+    attend(d, self, stage->layer, head, next - head, 0, parts, start);
+    head = next;
+  }
+  if (stage->makes_u) lmoe_decode_make_u(d, stage, self, model->heads < stage->tasks ? first / width : task, first, end);
+}
+
 void lmoe_decode_attention_task(lmoe_decoder *d, const stage *stage, worker *self, size_t task) {
+  if (d->is_short) {
+    attend_short(d, stage, self, task);
+    return;
+  }
   const lmoe_model *model = &d->model;
   size_t start;
   const size_t parts = lmoe_decode_parts(model, stage->layer, &start), group = model->heads / model->key_heads;

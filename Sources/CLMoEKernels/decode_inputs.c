@@ -94,9 +94,9 @@ static int follows_norm(group_kind group) { return group != GROUP_DOWN && group 
 /// U, put together of the parts that the tasks of the stage before made. Their input was not yet divided by its size.
 static void gather_u(const lmoe_decoder *d, const stage *stage, worker *self, size_t linears) {
   const size_t count = linears * d->ranks, stride = MOST_LINEARS * d->ranks;
-  const float *parts = d->u_parts[stage->group == GROUP_DOWN];
+  const float *parts = u_parts_of(d, stage->group);
   memcpy(self->u, parts, count * sizeof(float));
-  for (size_t part = 1; part < stage->u_parts; part++) self->kernels->add(self->u, parts + part * stride, count);
+  for (size_t part = 1; part < parts_of_u(d, stage); part++) self->kernels->add(self->u, parts + part * stride, count);
   if (follows_norm(stage->group)) self->kernels->scale(self->u, inverse_size(&d->model), count, self->u);
 }
 
@@ -107,8 +107,9 @@ void lmoe_decode_prepare_u(const lmoe_decoder *d, const stage *stage, worker *se
   self->u_of = number;
   const lmoe_linear *linears[MOST_LINEARS];
   const size_t count = lmoe_decode_linears(&d->model, stage->group, stage->layer, linears);
-  const float *u = stage->u_parts > 0 ? self->u : d->u;
-  if (stage->u_parts > 0) gather_u(d, stage, self, count);
+  const int is_gathered = parts_of_u(d, stage) > 0;
+  const float *u = is_gathered ? self->u : d->u;
+  if (is_gathered) gather_u(d, stage, self, count);
   for (size_t i = 0; i < count; i++) {
     for (size_t s = 0; s < linears[i]->slot_count; s++) {
       const lmoe_slot *slot = &linears[i]->slots[s];

@@ -5,24 +5,26 @@
 #include <string.h>
 
 /// y[first..<end) += u times panels of B, of the ranks of a run.
-static void add_panels(const worker *self, const lmoe_matrix *up, const void *panels, const float *u,
-                       const run *own, size_t first, size_t end, float *y) {
-  const size_t width = up->kind < 0 ? PANEL : Q8_PANEL;
-  for (size_t from = first / width * width; from < end; from += width) {
-    float part[PANEL] = {0};
-    const int is_whole = from >= first && from + width <= end;
-    float *to = is_whole ? y + from : part;
-    if (up->kind < 0) {
-      const lmoe_matrix panel = {panels, up->kind, 0, 0, up->rows, PANEL};
-      lmoe_term term = term_of(&panel, from / PANEL * up->rows + own->first, u + own->first, 0);
+static void add_panels(const worker *self, const lmoe_matrix *up, const float *u, const run *own, size_t first,
+                       size_t end, float *y) {
+  const char *panel = self->strip;
+  if (up->kind < 0) {
+    for (size_t width; first < end; first += width, panel += width * up->rows * float_bytes(up->kind)) {
+      width = end - first < PANEL ? end - first : PANEL;
+      const lmoe_matrix matrix = {panel, up->kind, 0, 0, up->rows, width};
+      lmoe_term term = term_of(&matrix, own->first, u + own->first, 0);
       term.depth = own->count;
-      self->kernels->gemm(1, &term, 1, 0, PANEL, to, 0, 1, self->scratch);
-    } else {
-      self->kernels->integers->up_q8_0(u, up->rows, own->first, own->first + own->count, panels, from, to);
+      self->kernels->gemm(1, &term, 1, 0, width, y + first, 0, 1, self->scratch);
     }
-    if (is_whole) continue;
-    const size_t low = from > first ? from : first, high = from + width < end ? from + width : end;
-    for (size_t j = low; j < high; j++) y[j] += part[j - from];
+    return;
+  }
+  for (size_t from = first / Q8_PANEL * Q8_PANEL; from < end; from += Q8_PANEL, panel += up_ranks(up->rows) * Q8_BYTES) {
+    float part[Q8_PANEL] = {0};
+    const size_t low = from > first ? from : first, high = from + Q8_PANEL < end ? from + Q8_PANEL : end;
+    const int is_whole = high - low == Q8_PANEL;
+    self->kernels->integers->up_q8_0(u, up->rows, own->first, own->first + own->count, panel,
+                                     is_whole ? y + from : part);
+    for (size_t j = low; j < high && !is_whole; j++) y[j] += part[j - from];
   }
 }
 
@@ -70,37 +72,35 @@ static void rescale(const lmoe_linear *linear, const float *weights, size_t firs
 }
 
 /// y[first..<end) += U times B of the experts that have a say.
-static void add_experts(const lmoe_decoder *d, const worker *self, const lmoe_linear *linear,
-                        const factor_panels *panels, size_t place, size_t first, size_t end, float *y) {
+static void add_experts(const lmoe_decoder *d, worker *self, const lmoe_linear *linear, int is_laid_out, size_t place,
+                        size_t first, size_t end, float *y) {
   for (size_t r = 0; r < self->run_count; r++) {
     const run *own = &self->runs[r];
     if (own->linear != place) continue;
     const float *u = self->u + place * d->ranks;
-    if (panels->up) {
-      add_panels(self, &linear->up, panels->up, u, own, first, end, y);
+    if (is_laid_out) {
+      add_panels(self, &linear->up, u, own, first, end, y);
     } else {
       lmoe_term term = term_of(&linear->up, own->first, u + own->first, 0);
       term.depth = own->count;
       self->kernels->gemm(1, &term, 1, first, end, y, 0, 1, self->scratch);
     }
   }
+  if (is_laid_out) self->strip += up_bytes(&linear->up, first, end);
 }
 
 /// Outputs [first, end) of one of the group's linear layers.
 static void compute(const lmoe_decoder *d, worker *self, const stage *stage, const lmoe_linear *linear,
                     size_t place, size_t first, size_t end, float *y, int accumulates) {
-  const factor_panels *panels = lmoe_decode_panels(d, stage->group, stage->layer) + place;
+  const int is_laid_out = lmoe_decode_laid_out(d, stage->group, stage->layer)[place].up;
   int rescales = 0;
   for (size_t s = 0; s < linear->slot_count; s++) rescales |= linear->slots[s].rescaling != NULL;
   float *sum = rescales && accumulates ? self->apart : y;
-  for (size_t r = 0; r < self->run_count && !panels->up; r++)
+  for (size_t r = 0; r < self->run_count && !is_laid_out; r++)
     if (self->runs[r].linear == place) prefetch_up(&linear->up, &self->runs[r], first, end);
-  for (size_t row = first; row < end; row += CHUNK) {
-    multiply(d, self, &linear->weight, row, end - row < CHUNK ? end : row + CHUNK, sum, accumulates && sum == y);
-    prefetch_some(&self->prefetch);
-  }
+  multiply(d, self, &linear->weight, first, end, sum, accumulates && sum == y);
   if (rescales) rescale(linear, self->weights[place], first, end, sum);
-  add_experts(d, self, linear, panels, place, first, end, sum);
+  add_experts(d, self, linear, is_laid_out, place, first, end, sum);
   if (linear->bias) {
     const char *bias = (const char *)linear->bias + first * float_bytes(linear->bias_kind);
     self->kernels->add_bias(sum + first, 0, 1, end - first, bias, linear->bias_kind);
@@ -111,67 +111,21 @@ static void compute(const lmoe_decoder *d, worker *self, const stage *stage, con
 static void attention_linears(lmoe_decoder *d, const stage *stage, worker *self, size_t first, size_t end) {
   const lmoe_linear *linears[MOST_LINEARS];
   const size_t count = lmoe_decode_linears(&d->model, stage->group, stage->layer, linears);
-  size_t before = 0;
-  for (size_t i = 0; i < count && before < end; i++) {
-    const size_t rows = linears[i]->weight.rows;
-    const size_t low = first > before ? first - before : 0, high = end - before < rows ? end - before : rows;
-    if (low < high) {
-      compute(d, self, stage, linears[i], i, low, high, i == 0 ? d->q : i == 1 ? d->k : d->v, 0);
-      lmoe_decode_finish_heads(d, self, stage->layer, i, low, high);
-    }
-    before += rows;
-  }
-}
-
-/// Columns [first, end) of the next group's input, which this task has just computed, times those columns of A.
-static void make_u(const lmoe_decoder *d, const stage *stage, worker *self, size_t task, size_t first, size_t end) {
-  const lmoe_model *model = &d->model;
-  size_t layer;
-  const group_kind group = next_group(model, stage, &layer);
-  const lmoe_linear *linears[MOST_LINEARS];
-  const size_t count = lmoe_decode_linears(model, group, layer, linears);
-  const float *x = d->gated + first;
-  if (group != GROUP_DOWN) {
-    const lmoe_norm *norm = group == GROUP_HEAD           ? &model->norm
-                            : group == GROUP_FEED_FORWARD ? &model->layers[layer].post_norm
-                                                          : &model->layers[layer].input_norm;
-    self->kernels->weigh(model->residual + first, end - first, norm->weight, first, norm->kind, self->slice);
-    x = self->slice;
-  }
-  int has_integers = 0;
-  const factor_panels *panels = lmoe_decode_panels(d, group, layer);
-  for (size_t i = 0; i < count; i++) {
-    if (linears[i]->slot_count == 0) continue;
-    const lmoe_matrix *down = &linears[i]->down;
-    float *u = d->u_parts[group == GROUP_DOWN] + (task * MOST_LINEARS + i) * d->ranks;
-    if (down->kind < 0) {
-      lmoe_matrix transposed = *down;
-      transposed.columns = down->rows;
-      transposed.values = panels[i].down;
-      lmoe_term term = term_of(&transposed, first, x, 0);
-      term.depth = end - first;
-      self->kernels->gemm(1, &term, 1, 0, down->rows, u, 0, 0, self->scratch);
-    } else {
-      if (!has_integers) lmoe_integer_rows(x, 0, 1, end - first, self->slice_integers);
-      has_integers = 1;
-      self->kernels->integers->down_q8_0(self->slice_integers, end - first, panels[i].down, down->rows, first, u);
-    }
+  for (size_t i = 0, low, high; i < count; i++) {
+    if (!lmoe_decode_own_outputs(&d->model, stage, i, first, end, &low, &high)) continue;
+    compute(d, self, stage, linears[i], i, low, high, i == 0 ? d->q : i == 1 ? d->k : d->v, 0);
+    lmoe_decode_finish_heads(d, self, stage->layer, i, low, high);
   }
 }
 
 void lmoe_decode_linears_task(lmoe_decoder *d, const stage *stage, worker *self, size_t task) {
   const lmoe_model *model = &d->model;
   const lmoe_linear *linears[MOST_LINEARS];
-  const size_t count = lmoe_decode_linears(model, stage->group, stage->layer, linears);
-  size_t rows = linears[0]->weight.rows;
-  if (stage->group == GROUP_ATTENTION)
-    for (size_t i = 1; i < count; i++) rows += linears[i]->weight.rows;
-  const size_t unit = lmoe_decode_unit(model, stage->group), units = (rows + unit - 1) / unit;
-  const size_t first = part(task, stage->tasks, units) * unit;
-  size_t end = part(task + 1, stage->tasks, units) * unit;
-  if (end > rows) end = rows;
+  lmoe_decode_linears(model, stage->group, stage->layer, linears);
+  size_t first, end;
+  lmoe_decode_outputs(model, stage, task, &first, &end);
   if (first >= end) return;
-  note_factors(d, stage, self, first, end);
+  self->strip = stage->strips ? stage->strips[task] : NULL;
   switch (stage->group) {
     case GROUP_ATTENTION: attention_linears(d, stage, self, first, end); break;
     case GROUP_FEED_FORWARD:
@@ -182,7 +136,59 @@ void lmoe_decode_linears_task(lmoe_decoder *d, const stage *stage, worker *self,
     case GROUP_HEAD: compute(d, self, stage, linears[0], 0, first, end, model->logits, 0); break;
     default: compute(d, self, stage, linears[0], 0, first, end, model->residual, 1);
   }
-  if (stage->makes_u) make_u(d, stage, self, task, first, end);
+  if (stage->makes_u) lmoe_decode_make_u(d, stage, self, task, first, end);
+}
+
+/// Inputs [first, end) of a group as they are, or times the weights of its norm.
+static const float *slice_of(const lmoe_decoder *d, worker *self, group_kind group, size_t layer, size_t first,
+                             size_t end) {
+  const lmoe_model *model = &d->model;
+  if (group == GROUP_DOWN) return d->gated + first;
+  if (group == GROUP_OUTPUT) return d->mixed + first;
+  const lmoe_norm *norm = group == GROUP_HEAD           ? &model->norm
+                          : group == GROUP_FEED_FORWARD ? &model->layers[layer].post_norm
+                                                        : &model->layers[layer].input_norm;
+  self->kernels->weigh(model->residual + first, end - first, norm->weight, first, norm->kind, self->slice);
+  return self->slice;
+}
+
+/// A slice as integers, in whole runs: with zeros where those begin before it or end behind it.
+static void make_integers(worker *self, const float *x, size_t first, size_t end) {
+  const size_t before = first % Q8_PANEL, count = before + end - first;
+  if (before > 0) {
+    // What is left of the last run is taken for zeros.
+    memmove(self->slice + before, x, (end - first) * sizeof *x);
+    memset(self->slice, 0, before * sizeof *x);
+    x = self->slice;
+  }
+  lmoe_integer_rows(x, 0, 1, count, self->slice_integers);
+}
+
+void lmoe_decode_make_u(const lmoe_decoder *d, const stage *stage, worker *self, size_t part, size_t first,
+                        size_t end) {
+  size_t layer;
+  const group_kind group = lmoe_decode_next_group(&d->model, stage, &layer);
+  const lmoe_linear *linears[MOST_LINEARS];
+  const size_t count = lmoe_decode_linears(&d->model, group, layer, linears);
+  const float *x = slice_of(d, self, group, layer, first, end);
+  float *u = u_parts_of(d, group) + part * MOST_LINEARS * d->ranks;
+  int has_integers = 0;
+  for (size_t i = 0; i < count; i++, u += d->ranks) {
+    if (linears[i]->slot_count == 0) continue;
+    const lmoe_matrix *down = &linears[i]->down;
+    if (down->kind < 0) {
+      const lmoe_matrix run = {self->strip, down->kind, 0, 0, end - first, down->rows};
+      lmoe_term term = term_of(&run, 0, x, 0);
+      term.depth = end - first;
+      self->kernels->gemm(1, &term, 1, 0, down->rows, u, 0, 0, self->scratch);
+    } else {
+      if (!has_integers) make_integers(self, x, first, end);
+      has_integers = 1;
+      self->kernels->integers->down_q8_0(self->slice_integers, blocks_around(first, end) * Q8_PANEL, self->strip,
+                                         down->rows, u);
+    }
+    self->strip += down_bytes(down, first, end);
+  }
 }
 
 /// What others look at later: the layer's weights of the experts, the last norm's output.

@@ -1,5 +1,6 @@
 // The memory that decoding takes: as much as the largest group of a model needs, in one piece.
 #include "decode.h"
+#include "panels.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +41,7 @@ static size_t lay_out(lmoe_decoder *d, char *memory, const needs *needs, size_t 
 #define FLOATS(count) lmoe_decode_take(at, &total, (count) * sizeof(float))
   d->stages = lmoe_decode_take(at, &total, stages * sizeof *d->stages);
   d->workers = lmoe_decode_take(at, &total, d->worker_count * sizeof *d->workers);
-  d->panels = lmoe_decode_take(at, &total, (LINEARS * model->layer_count + 1) * sizeof *d->panels);
+  d->laid_out = lmoe_decode_take(at, &total, (LINEARS * model->layer_count + 1) * sizeof *d->laid_out);
   d->claims = lmoe_decode_take(at, &total, d->worker_count * sizeof *d->claims);
   d->q = FLOATS(model->heads * model->head_width);
   d->k = FLOATS(model->key_heads * model->head_width);
@@ -62,8 +63,8 @@ static size_t lay_out(lmoe_decoder *d, char *memory, const needs *needs, size_t 
     own.u = FLOATS(MOST_LINEARS * needs->ranks);
     own.runs = lmoe_decode_take(at, &total, (needs->slots + 1) * sizeof *own.runs);
     own.apart = FLOATS(needs->outputs > ATTENTION_PART * model->heads ? needs->outputs : ATTENTION_PART * model->heads);
-    own.slice = FLOATS(needs->inputs);
-    own.slice_integers = lmoe_decode_take(at, &total, lmoe_integer_row_bytes(needs->inputs));
+    own.slice = FLOATS(needs->inputs + Q8_PANEL);
+    own.slice_integers = lmoe_decode_take(at, &total, lmoe_integer_row_bytes(needs->inputs + Q8_PANEL));
     if (memory) d->workers[w] = own;
   }
 #undef FLOATS
@@ -91,15 +92,16 @@ lmoe_decoder *lmoe_decoder_create(const lmoe_model *model, size_t workers) {
   memset(decoder->memory, 0, bytes);
   decoder->ranks = needs.ranks;
   lay_out(decoder, decoder->memory, &needs, stages);
-  lmoe_decode_reserve_panels(decoder);
-  lmoe_decode_add_stages(decoder);
-  return decoder;
+  if (lmoe_decode_plan(decoder)) return decoder;
+  lmoe_decoder_free(decoder);
+  return NULL;
 }
 
 void lmoe_decoder_free(lmoe_decoder *decoder) {
   if (!decoder) return;
   free(decoder->partial);
-  free(decoder->panel_memory);
+  free(decoder->strips);
+  free(decoder->strip_memory);
   free(decoder->memory);
   free(decoder);
 }

@@ -45,6 +45,47 @@ size_t lmoe_decode_unit(const lmoe_model *model, group_kind group) {
   return group == GROUP_ATTENTION ? model->head_width : 32;
 }
 
+group_kind lmoe_decode_next_group(const lmoe_model *model, const stage *now, size_t *layer) {
+  *layer = now->group == GROUP_DOWN ? now->layer + 1 : now->layer;
+  if (now->kind == STAGE_ATTENTION) return GROUP_OUTPUT;
+  switch (now->group) {
+    case GROUP_OUTPUT: return GROUP_FEED_FORWARD;
+    case GROUP_FEED_FORWARD: return GROUP_DOWN;
+    default: return *layer == model->layer_count ? GROUP_HEAD : GROUP_ATTENTION;
+  }
+}
+
+// MARK: Tasks
+
+void lmoe_decode_outputs(const lmoe_model *model, const stage *stage, size_t task, size_t *first, size_t *end) {
+  const lmoe_linear *linears[MOST_LINEARS];
+  const size_t count = lmoe_decode_linears(model, stage->group, stage->layer, linears);
+  size_t rows = 0, unit = lmoe_decode_unit(model, stage->group);
+  if (stage->kind == STAGE_ATTENTION) {
+    rows = model->heads * model->head_width;
+    unit = model->head_width;
+  } else {
+    for (size_t i = 0; i < count && (i == 0 || stage->group == GROUP_ATTENTION); i++) rows += linears[i]->weight.rows;
+  }
+  const size_t units = (rows + unit - 1) / unit;
+  *first = part(task, stage->tasks, units) * unit;
+  *end = part(task + 1, stage->tasks, units) * unit;
+  if (*end > rows) *end = rows;
+}
+
+int lmoe_decode_own_outputs(const lmoe_model *model, const stage *stage, size_t linear, size_t first, size_t end,
+                            size_t *low, size_t *high) {
+  const lmoe_linear *linears[MOST_LINEARS];
+  lmoe_decode_linears(model, stage->group, stage->layer, linears);
+  size_t before = 0;
+  if (stage->group == GROUP_ATTENTION)
+    for (size_t i = 0; i < linear; i++) before += linears[i]->weight.rows;
+  const size_t rows = linears[linear]->weight.rows;
+  *low = first > before ? first - before : 0;
+  *high = end < before ? 0 : end - before < rows ? end - before : rows;
+  return *low < *high;
+}
+
 // MARK: Stages
 
 /// As many tasks as keep workers busy to the end, none so small that taking it costs much. Their number says in what
@@ -55,7 +96,10 @@ static size_t tasks_for(size_t bytes, size_t units) {
   if (tasks > MOST_TASKS) tasks = MOST_TASKS;
   if (tasks < 2) tasks = 2;
   if (tasks > units) tasks = units;
-  return tasks > 0 ? tasks : 1;
+  if (tasks == 0) return 1;
+  // Rather a few less than tasks of unequal sizes.
+  const size_t each = (units + tasks - 1) / tasks;
+  return units % each == 0 && units / each % 2 == 0 ? units / each : tasks;
 }
 
 static void add_stage(lmoe_decoder *decoder, stage_kind kind, group_kind group, size_t layer, size_t tasks) {
@@ -66,15 +110,14 @@ static void add_stage(lmoe_decoder *decoder, stage_kind kind, group_kind group, 
 }
 
 /// Whether U of a group can be made while its input comes about, column by column: if nobody has to know all of the
-/// input before, as a gate that chooses has.
+/// input before, as a gate that chooses has. (That of o_proj can if attention looks at one part of positions.)
 static int is_early(const lmoe_decoder *decoder, group_kind group, size_t layer) {
   const lmoe_model *model = &decoder->model;
   const lmoe_linear *linears[MOST_LINEARS];
   const size_t count = lmoe_decode_linears(model, group, layer, linears);
-  // The stage before must be one of linear layers, whose tasks have whole blocks of columns.
-  if (group == GROUP_OUTPUT || (group == GROUP_ATTENTION && layer == 0) || decoder->stage_count == 0) return 0;
+  if (group == GROUP_ATTENTION && layer == 0) return 0;
   for (size_t i = 0; i < count; i++)
-    if (linears[i]->slot_count > 0 && !lmoe_decode_panels(decoder, group, layer)[i].down) return 0;
+    if (linears[i]->slot_count > 0 && !lmoe_decode_laid_out(decoder, group, layer)[i].down) return 0;
   return 1;
 }
 
@@ -94,12 +137,16 @@ static void add_group(lmoe_decoder *decoder, group_kind group, size_t layer) {
   if (group == GROUP_FEED_FORWARD) outputs /= 2;
   if (gates > 0) add_stage(decoder, STAGE_GATES, group, layer, tasks_for(gates, gates));
   size_t parts = 0;
-  if (ranks > 0 && gates == 0 && is_early(decoder, group, layer)) {
+  const int is_made_before = ranks > 0 && gates == 0 && is_early(decoder, group, layer);
+  if (is_made_before) {
     stage *before = &decoder->stages[decoder->stage_count - 1];
     before->makes_u = 1;
-    parts = before->tasks;
-  } else if (ranks > 0) {
+    parts = group == GROUP_OUTPUT && model->heads < before->tasks ? model->heads : before->tasks;
+  }
+  if (ranks > 0 && (!is_made_before || group == GROUP_OUTPUT)) {
     add_stage(decoder, STAGE_FACTORS, group, layer, tasks_for(factors, (ranks + 3) / 4));
+    decoder->stages[decoder->stage_count - 1].is_spare = is_made_before;
+    if (is_made_before) decoder->spare_tasks += decoder->stages[decoder->stage_count - 1].tasks;
   }
   const size_t unit = lmoe_decode_unit(model, group);
   add_stage(decoder, STAGE_LINEARS, group, layer, tasks_for(bytes, (outputs + unit - 1) / unit));
@@ -107,6 +154,7 @@ static void add_group(lmoe_decoder *decoder, group_kind group, size_t layer) {
 }
 
 void lmoe_decode_add_stages(lmoe_decoder *decoder) {
+  decoder->stage_count = decoder->spare_tasks = 0;
   for (size_t layer = 0; layer < decoder->model.layer_count; layer++) {
     add_group(decoder, GROUP_ATTENTION, layer);
     add_stage(decoder, STAGE_ATTENTION, GROUP_ATTENTION, layer, ATTENTION_TASKS);

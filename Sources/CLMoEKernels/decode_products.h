@@ -48,13 +48,13 @@ static inline void multiply(const lmoe_decoder *d, const worker *self, const lmo
 /// Where a task begins in so many units.
 static inline size_t part(size_t task, size_t tasks, size_t units) { return task * units / tasks; }
 
-/// The group whose U the tasks of a stage make.
-static inline group_kind next_group(const lmoe_model *model, const stage *now, size_t *layer) {
-  *layer = now->group == GROUP_DOWN ? now->layer + 1 : now->layer;
-  switch (now->group) {
-    case GROUP_OUTPUT: return GROUP_FEED_FORWARD;
-    case GROUP_FEED_FORWARD: return GROUP_DOWN;
-    default: return *layer == model->layer_count ? GROUP_HEAD : GROUP_ATTENTION;
-  }
+/// Of how many parts a group's U is put together; 0 where a stage of its own has made it.
+static inline size_t parts_of_u(const lmoe_decoder *d, const stage *stage) {
+  return stage->group == GROUP_OUTPUT && !d->is_short ? 0 : stage->u_parts;
+}
+
+/// The parts of U of a group: MOST_LINEARS * ranks floats each.
+static inline float *u_parts_of(const lmoe_decoder *d, group_kind group) {
+  return d->u_parts[group == GROUP_DOWN || group == GROUP_OUTPUT];
 }
 #endif

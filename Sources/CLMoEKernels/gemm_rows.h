@@ -144,7 +144,13 @@ static inline __attribute__((always_inline)) void one_term(const int rows, const
           accumulates)
   for (; j + (size_t)most * LANES <= end; j += (size_t)most * LANES) COMBINE(most, 0, LANES);
   for (; j + 4 * LANES <= end; j += 4 * LANES) COMBINE(4, 0, LANES);
-  for (; j + LANES <= end; j += LANES) COMBINE(1, 0, LANES);
+  // One sum waits for the last: with fewer at once a row of the weight takes as long as with four.
+  switch ((end - j) / LANES) {
+    case 3: COMBINE(3, 0, LANES); j += 3 * LANES; break;
+    case 2: COMBINE(2, 0, LANES); j += 2 * LANES; break;
+    case 1: COMBINE(1, 0, LANES); j += LANES; break;
+    default: break;
+  }
   if (j < end) COMBINE(1, 1, end - j);
 #undef COMBINE
 }

@@ -72,10 +72,10 @@ typedef struct lmoe_integer_kernels {
   /// The same for many rows, or null where `rows` is as fast.
   void (*panels)(size_t m, const lmoe_term *term, integer_form form, size_t first, size_t end, float *y,
                  ptrdiff_t y_stride, int accumulates, float *scratch);
-  /// Factors of experts for one token (panels.h), or null: y += u times ranks [first, end) of the panel of B that begins
-  /// at output `column`; u = `count` inputs, as lmoe_integer_rows makes them, times the runs of A from `column` on.
-  void (*up_q8_0)(const float *u, size_t ranks, size_t first, size_t end, const void *panels, size_t column, float *y);
-  void (*down_q8_0)(const void *integers, size_t count, const void *runs, size_t ranks, size_t column, float *u);
+  /// Factors of experts for one token (panels.h), or null: y[Q8_PANEL] += u times ranks [first, end) of a panel of B;
+  /// u[ranks] = `count` inputs, whole runs as lmoe_integer_rows makes them, times as many runs of A.
+  void (*up_q8_0)(const float *u, size_t ranks, size_t first, size_t end, const void *panel, float *y);
+  void (*down_q8_0)(const void *integers, size_t count, const void *runs, size_t ranks, float *u);
 } lmoe_integer_kernels;
 
 extern const lmoe_integer_kernels lmoe_integers_portable, lmoe_integers_avx2, lmoe_integers_avx512vnni;

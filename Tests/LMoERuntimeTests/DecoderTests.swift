@@ -78,6 +78,25 @@ import class LMoEFormat.Bundle
     #expect(try other.logits(tokens, steps: steps, cache: precision) == found)
   }
 
+  /// Up to 256 positions attention's tasks make U of o_proj; beyond, a stage of its own does.
+  @Test(arguments: [nil, QuantizedType.q8_0]) func `experts over many positions`(type: QuantizedType?) throws {
+    let fixture = try RuntimeFixture()
+    let names = ["arithmetic", "verse", "json"]
+    let plain = try fixture.bundle(
+      base: "embedded/base", experts: names.map { ($0, "embedded/" + $0) }, codec: .raw)
+    let bundle = try type.map { try fixture.quantized(plain, base: $0, experts: $0) } ?? plain
+    let tokens = numbers(266, below: try model(bundle).configuration.vocabularySize)
+    let steps = [246] + Array(repeating: 1, count: 20)
+    let wanted = try model(bundle, .uniform, usesDecoder: false).logits(tokens, steps: steps)
+    let found = try model(bundle, .uniform).logits(tokens, steps: steps)
+    #expect(deviation(found, wanted) <= (type == nil ? 1e-5 : 5e-4))
+    for pool in Self.pools {
+      let other = try model(bundle, .uniform, on: pool)
+      // Passes of many rows are shared out among workers, too.
+      #expect(try other.logits(tokens, steps: steps) == found)
+    }
+  }
+
   @Test(arguments: [QuantizedType.q8_0, .q4_0, .i8, .i4Group32, .nf4])
   func `blocks, and experts of blocks`(type: QuantizedType) throws {
     let fixture = try RuntimeFixture()
