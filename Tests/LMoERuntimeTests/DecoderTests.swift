@@ -79,7 +79,8 @@ import class LMoEFormat.Bundle
   }
 
   /// Up to 256 positions attention's tasks make U of o_proj; beyond, a stage of its own does.
-  @Test(arguments: [nil, QuantizedType.q8_0]) func `experts over many positions`(type: QuantizedType?) throws {
+  @Test(arguments: [nil, QuantizedType.q8_0])
+  func `experts over many positions`(type: QuantizedType?) throws {
     let fixture = try RuntimeFixture()
     let names = ["arithmetic", "verse", "json"]
     let plain = try fixture.bundle(
@@ -116,6 +117,26 @@ import class LMoEFormat.Bundle
         let other = try model(bundle, selection, on: pool)
         #expect(try other.logits(tokens, steps: ones(tokens)) == found)
       }
+    }
+  }
+
+  /// Heads of 16: a task's columns of o_proj begin and end within a block.
+  @Test func `blocks of which heads are parts`() throws {
+    let fixture = try RuntimeFixture()
+    let experts = [("x", "variants/llama/all-linear"), ("y", "variants/llama/bf16")]
+    let bundle = try fixture.quantized(
+      fixture.bundle(base: "families/llama", experts: experts, codec: .raw), experts: .q8_0)
+    let blocks = try bundle.banks(ofKind: "expert").flatMap { try bundle.manifest(of: $0).tensors }
+      .filter { $0.type.geometry != nil && $0.name.contains("o_proj") }
+    #expect(blocks.count == 2 * 2 * 2)
+    let decoding = try model(bundle, .uniform)
+    let tokens = numbers(30, below: decoding.configuration.vocabularySize)
+    let wanted = try model(bundle, .uniform, usesDecoder: false).logits(tokens, steps: ones(tokens))
+    let found = try decoding.logits(tokens, steps: ones(tokens))
+    #expect(deviation(found, wanted) <= 1e-4)
+    #expect(decoding.decoder != nil)
+    for pool in Self.pools {
+      #expect(try model(bundle, .uniform, on: pool).logits(tokens, steps: ones(tokens)) == found)
     }
   }
 
