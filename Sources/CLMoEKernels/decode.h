@@ -152,15 +152,15 @@ const lmoe_gate *lmoe_decode_gate(const lmoe_model *model, group_kind group, siz
 /// Whether a gate has so many rows that workers share them.
 int lmoe_decode_is_large(const lmoe_gate *gate);
 
-/// Prepares a worker for a stage, and does a task of it.
-void lmoe_decode_task(lmoe_decoder *decoder, const stage *stage, worker *self, size_t task);
-/// The steps of it: the input of the group's linear layers, what the experts weigh there, U; then one of the tasks.
+/// Prepares a worker for a stage, and does tasks [first, end) of it.
+void lmoe_decode_tasks(lmoe_decoder *decoder, const stage *stage, worker *self, size_t first, size_t end);
+/// The steps of it: the input of the group's linear layers, what the experts weigh there, U; then the tasks.
 void lmoe_decode_prepare_input(const lmoe_decoder *decoder, const stage *stage, worker *self);
 void lmoe_decode_prepare_weights(const lmoe_decoder *decoder, const stage *stage, worker *self);
 void lmoe_decode_prepare_u(const lmoe_decoder *decoder, const stage *stage, worker *self);
 void lmoe_decode_gates_task(lmoe_decoder *decoder, const stage *stage, worker *self, size_t task);
 void lmoe_decode_factors_task(lmoe_decoder *decoder, const stage *stage, worker *self, size_t task);
-void lmoe_decode_linears_task(lmoe_decoder *decoder, const stage *stage, worker *self, size_t task);
+void lmoe_decode_linears_tasks(lmoe_decoder *decoder, const stage *stage, worker *self, size_t first, size_t end);
 void lmoe_decode_attention_task(lmoe_decoder *decoder, const stage *stage, worker *self, size_t task);
 /// Part `part` of U of the group that follows: columns [first, end) of its input, which a task has just computed, times
 /// those columns of A.

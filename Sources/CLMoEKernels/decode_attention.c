@@ -110,7 +110,9 @@ static void attend_short(lmoe_decoder *d, const stage *stage, worker *self, size
     attend(d, self, stage->layer, head, next - head, 0, parts, start);
     head = next;
   }
-  if (stage->makes_u) lmoe_decode_make_u(d, stage, self, model->heads < stage->tasks ? first / width : task, first, end);
+  // With fewer heads than tasks some tasks have none: then parts are counted by heads.
+  const size_t part = model->heads < stage->tasks ? first / width : task;
+  if (stage->makes_u) lmoe_decode_make_u(d, stage, self, part, first, end);
 }
 
 void lmoe_decode_attention_task(lmoe_decoder *d, const stage *stage, worker *self, size_t task) {

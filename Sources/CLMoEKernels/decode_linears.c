@@ -89,54 +89,80 @@ static void add_experts(const lmoe_decoder *d, worker *self, const lmoe_linear *
   if (is_laid_out) self->strip += up_bytes(&linear->up, first, end);
 }
 
-/// Outputs [first, end) of one of the group's linear layers.
-static void compute(const lmoe_decoder *d, worker *self, const stage *stage, const lmoe_linear *linear,
-                    size_t place, size_t first, size_t end, float *y, int accumulates) {
-  const int is_laid_out = lmoe_decode_laid_out(d, stage->group, stage->layer)[place].up;
-  int rescales = 0;
-  for (size_t s = 0; s < linear->slot_count; s++) rescales |= linear->slots[s].rescaling != NULL;
-  float *sum = rescales && accumulates ? self->apart : y;
-  for (size_t r = 0; r < self->run_count && !is_laid_out; r++)
-    if (self->runs[r].linear == place) prefetch_up(&linear->up, &self->runs[r], first, end);
-  multiply(d, self, &linear->weight, first, end, sum, accumulates && sum == y);
-  if (rescales) rescale(linear, self->weights[place], first, end, sum);
-  add_experts(d, self, linear, is_laid_out, place, first, end, sum);
+/// Where a linear layer's outputs go, and whether they are added to what is there.
+typedef struct {
+  const lmoe_linear *linear;
+  float *y, *sum;
+  int accumulates, is_laid_out, rescales;
+} target;
+
+/// The targets of a stage; what magnitudes rescale is summed apart.
+static size_t targets_of(const lmoe_decoder *d, const stage *stage, const worker *self, target targets[MOST_LINEARS]) {
+  const lmoe_linear *linears[MOST_LINEARS];
+  const size_t count = lmoe_decode_linears(&d->model, stage->group, stage->layer, linears);
+  float *const attention[] = {d->q, d->k, d->v}, *const feed_forward[] = {d->gated, d->upward};
+  for (size_t i = 0; i < count; i++) {
+    target *own = &targets[i];
+    *own = (target){.linear = linears[i], .is_laid_out = lmoe_decode_laid_out(d, stage->group, stage->layer)[i].up};
+    for (size_t s = 0; s < linears[i]->slot_count; s++) own->rescales |= linears[i]->slots[s].rescaling != NULL;
+    switch (stage->group) {
+      case GROUP_ATTENTION: own->y = attention[i]; break;
+      case GROUP_FEED_FORWARD: own->y = feed_forward[i]; break;
+      case GROUP_HEAD: own->y = d->model.logits; break;
+      default:
+        own->y = d->model.residual;
+        own->accumulates = 1;
+    }
+    own->sum = own->rescales && own->accumulates ? self->apart : own->y;
+  }
+  return count;
+}
+
+/// Outputs [first, end) of the base, W x.
+static void multiply_base(const lmoe_decoder *d, worker *self, const target *target, size_t place, size_t first,
+                          size_t end) {
+  for (size_t r = 0; r < self->run_count && !target->is_laid_out; r++)
+    if (self->runs[r].linear == place) prefetch_up(&target->linear->up, &self->runs[r], first, end);
+  multiply(d, self, &target->linear->weight, first, end, target->sum, target->accumulates && target->sum == target->y);
+}
+
+/// What the experts make of outputs [first, end), and the bias.
+static void finish(const lmoe_decoder *d, worker *self, const target *target, size_t place, size_t first, size_t end) {
+  const lmoe_linear *linear = target->linear;
+  float *sum = target->sum;
+  if (target->rescales) rescale(linear, self->weights[place], first, end, sum);
+  add_experts(d, self, linear, target->is_laid_out, place, first, end, sum);
   if (linear->bias) {
     const char *bias = (const char *)linear->bias + first * float_bytes(linear->bias_kind);
     self->kernels->add_bias(sum + first, 0, 1, end - first, bias, linear->bias_kind);
   }
-  if (sum != y) self->kernels->add(y + first, sum + first, end - first);
+  if (sum != target->y) self->kernels->add(target->y + first, sum + first, end - first);
 }
 
-static void attention_linears(lmoe_decoder *d, const stage *stage, worker *self, size_t first, size_t end) {
-  const lmoe_linear *linears[MOST_LINEARS];
-  const size_t count = lmoe_decode_linears(&d->model, stage->group, stage->layer, linears);
-  for (size_t i = 0, low, high; i < count; i++) {
-    if (!lmoe_decode_own_outputs(&d->model, stage, i, first, end, &low, &high)) continue;
-    compute(d, self, stage, linears[i], i, low, high, i == 0 ? d->q : i == 1 ? d->k : d->v, 0);
-    lmoe_decode_finish_heads(d, self, stage->layer, i, low, high);
-  }
-}
-
-void lmoe_decode_linears_task(lmoe_decoder *d, const stage *stage, worker *self, size_t task) {
+void lmoe_decode_linears_tasks(lmoe_decoder *d, const stage *stage, worker *self, size_t task, size_t end_task) {
   const lmoe_model *model = &d->model;
-  const lmoe_linear *linears[MOST_LINEARS];
-  lmoe_decode_linears(model, stage->group, stage->layer, linears);
-  size_t first, end;
-  lmoe_decode_outputs(model, stage, task, &first, &end);
-  if (first >= end) return;
-  self->strip = stage->strips ? stage->strips[task] : NULL;
-  switch (stage->group) {
-    case GROUP_ATTENTION: attention_linears(d, stage, self, first, end); break;
-    case GROUP_FEED_FORWARD:
-      compute(d, self, stage, linears[0], 0, first, end, d->gated, 0);
-      compute(d, self, stage, linears[1], 1, first, end, d->upward, 0);
+  target targets[MOST_LINEARS];
+  const size_t count = targets_of(d, stage, self, targets);
+  size_t first, end, low, high;
+  // First the rows of all tasks, one long run of memory, then what lies together for each.
+  lmoe_decode_outputs(model, stage, task, &first, &low);
+  lmoe_decode_outputs(model, stage, end_task - 1, &high, &end);
+  for (size_t i = 0; i < count; i++)
+    if (lmoe_decode_own_outputs(model, stage, i, first, end, &low, &high))
+      multiply_base(d, self, &targets[i], i, low, high);
+  for (; task < end_task; task++) {
+    lmoe_decode_outputs(model, stage, task, &first, &end);
+    if (first >= end) continue;
+    self->strip = stage->strips ? stage->strips[task] : NULL;
+    for (size_t i = 0; i < count; i++) {
+      if (!lmoe_decode_own_outputs(model, stage, i, first, end, &low, &high)) continue;
+      finish(d, self, &targets[i], i, low, high);
+      if (stage->group == GROUP_ATTENTION) lmoe_decode_finish_heads(d, self, stage->layer, i, low, high);
+    }
+    if (stage->group == GROUP_FEED_FORWARD)
       self->kernels->silu_multiply(d->gated + first, d->upward + first, end - first);
-      break;
-    case GROUP_HEAD: compute(d, self, stage, linears[0], 0, first, end, model->logits, 0); break;
-    default: compute(d, self, stage, linears[0], 0, first, end, model->residual, 1);
+    if (stage->makes_u) lmoe_decode_make_u(d, stage, self, task, first, end);
   }
-  if (stage->makes_u) lmoe_decode_make_u(d, stage, self, task, first, end);
 }
 
 /// Inputs [first, end) of a group as they are, or times the weights of its norm.

@@ -26,22 +26,22 @@ void lmoe_decode_prefetch(const lmoe_decoder *d, const stage *next, size_t numbe
   }
 }
 
-void lmoe_decode_task(lmoe_decoder *decoder, const stage *stage, worker *self, size_t task) {
+void lmoe_decode_tasks(lmoe_decoder *decoder, const stage *stage, worker *self, size_t first, size_t end) {
   if (stage->kind == STAGE_ATTENTION) {
-    lmoe_decode_attention_task(decoder, stage, self, task);
+    for (size_t task = first; task < end; task++) lmoe_decode_attention_task(decoder, stage, self, task);
     return;
   }
   lmoe_decode_prepare_input(decoder, stage, self);
   if (stage->kind == STAGE_GATES) {
-    lmoe_decode_gates_task(decoder, stage, self, task);
+    for (size_t task = first; task < end; task++) lmoe_decode_gates_task(decoder, stage, self, task);
     return;
   }
   lmoe_decode_prepare_weights(decoder, stage, self);
   if (stage->kind == STAGE_FACTORS) {
-    lmoe_decode_factors_task(decoder, stage, self, task);
+    for (size_t task = first; task < end; task++) lmoe_decode_factors_task(decoder, stage, self, task);
     return;
   }
   lmoe_decode_prepare_u(decoder, stage, self);
-  lmoe_decode_linears_task(decoder, stage, self, task);
-  if (task == 0) lmoe_decode_publish(decoder, stage, self);
+  lmoe_decode_linears_tasks(decoder, stage, self, first, end);
+  if (first == 0) lmoe_decode_publish(decoder, stage, self);
 }

@@ -1,6 +1,6 @@
 // What a task takes of the experts' factors lies together, in the order in which it takes it: a strip. Strips of tasks
-// that follow each other do too. So the memory that experts take is read in long runs, as fast as that of the base; rows
-// of 16 numbers here and there take twice as long.
+// that follow each other do too. So the memory of the experts is read in long runs, as that of the base is; the same
+// bytes here and there take twice as long.
 #ifndef LMOE_DECODE_STRIPS_H
 #define LMOE_DECODE_STRIPS_H
 #include "decode_products.h"
