@@ -8,7 +8,7 @@
 #include <string.h>
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi2"))), apply_to = function)
 #define ROWS_AT_ONCE 4
-#define AHEAD 12288
+#define AHEAD 8192
 #include "lanes_avx512.h"
 
 // A stretch is taken in parts of 64 elements. Lane i of what they are multiplied to has elements 4i..<4i + 4; the
