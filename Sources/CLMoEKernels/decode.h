@@ -143,8 +143,8 @@ int lmoe_decode_own_outputs(const lmoe_model *model, const stage *stage, size_t 
                             size_t *low, size_t *high);
 /// Makes the list of stages. Which there are depends on which factors are laid out.
 void lmoe_decode_add_stages(lmoe_decoder *decoder);
-/// The same, and finds room for what is laid out; 0 if there is no memory.
-int lmoe_decode_plan(lmoe_decoder *decoder);
+/// The same, and finds room for what is laid out; without memory for it nothing is.
+void lmoe_decode_plan(lmoe_decoder *decoder);
 /// Takes room from `*memory`, or with null there only counts it.
 void *lmoe_decode_take(char **memory, size_t *total, size_t bytes);
 /// Gates of a group: the layer's, or each linear layer's own. Null where there is none.

@@ -92,9 +92,8 @@ lmoe_decoder *lmoe_decoder_create(const lmoe_model *model, size_t workers) {
   memset(decoder->memory, 0, bytes);
   decoder->ranks = needs.ranks;
   lay_out(decoder, decoder->memory, &needs, stages);
-  if (lmoe_decode_plan(decoder)) return decoder;
-  lmoe_decoder_free(decoder);
-  return NULL;
+  lmoe_decode_plan(decoder);
+  return decoder;
 }
 
 void lmoe_decoder_free(lmoe_decoder *decoder) {

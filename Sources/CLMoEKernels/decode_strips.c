@@ -127,13 +127,13 @@ static size_t lay_out(lmoe_decoder *decoder, char *memory, size_t *ends) {
   return total;
 }
 
-int lmoe_decode_plan(lmoe_decoder *decoder) {
+void lmoe_decode_plan(lmoe_decoder *decoder) {
   enum { LITTLE = 64 << 20, HUGE_PAGE = 2 << 20 };
   const size_t base = choose(decoder, 1);
   size_t ends;
   lmoe_decode_add_stages(decoder);
   const size_t total = lay_out(decoder, NULL, &ends);
-  if (total == 0) return 1;
+  if (total == 0) return;
   if (total <= LITTLE || total <= base / 4) {
     decoder->strips = malloc(ends * sizeof *decoder->strips);
     decoder->strip_memory = aligned_alloc(HUGE_PAGE, (total + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
@@ -143,12 +143,11 @@ int lmoe_decode_plan(lmoe_decoder *decoder) {
     madvise(decoder->strip_memory, total, MADV_HUGEPAGE);
 #endif
     lay_out(decoder, decoder->strip_memory, &ends);
-    return 1;
+    return;
   }
-  // That would take much more memory than the model has without it.
+  // There is none, or it would be much more than the model has without it.
   choose(decoder, 0);
   lmoe_decode_add_stages(decoder);
-  return 1;
 }
 
 // MARK: Packing
