@@ -43,9 +43,12 @@ static inline __attribute__((always_inline)) void dots(const int rows, const int
   EACH(r, rows) {
     EACH(c, DOTS) sum[r][c] = zero();
   }
+  // Rows to come lie behind each other: they are asked for in that order, or the same place of each.
+  const char *next = weight + ahead;
   size_t k = 0;
   for (; k + LINE / width <= depth; k += LINE / width) {
-    EACH(c, DOTS) __builtin_prefetch(w[c] + k * width + ahead, 0, 3);
+    EACH(c, DOTS) __builtin_prefetch(ASKS_IN_ORDER ? next + LINE * c : w[c] + k * width + ahead, 0, 3);
+    next += DOTS * LINE;
     EACH(s, steps) {
       vec value[ROWS_AT_ONCE];
       EACH(r, rows) value[r] = load(x + r * x_stride + k + s * LANES);

@@ -17,6 +17,7 @@
 #define ROWS_AT_ONCE 3
 #define MOST_VECTORS 8
 #define AHEAD 4096
+#define ASKS_IN_ORDER 1
 #include "lanes_avx2.h"
 
 #include "kernels_body.h"

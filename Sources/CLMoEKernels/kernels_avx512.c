@@ -19,6 +19,7 @@
 #define ROWS_AT_ONCE 4
 #define MOST_VECTORS 16
 #define AHEAD 4096
+#define ASKS_IN_ORDER 0
 #include "lanes_avx512.h"
 
 #include "kernels_body.h"

@@ -11,6 +11,7 @@
 #define SOME_ROWS 4
 #define MOST_VECTORS 8
 #define AHEAD 4096
+#define ASKS_IN_ORDER 0
 #if defined(__aarch64__)
 #define TILE_ROWS 8
 #define ROWS_AT_ONCE 4
