@@ -1,18 +1,22 @@
 // Products of integers with AVX2; only called where the processor has it.
 #if defined(__x86_64__)
 #include "integers.h"
+#include "kernel_variants.h"
 
 #include <immintrin.h>
+#include <math.h>
 #include <string.h>
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c,bmi2"))), apply_to = function)
 #define ROWS_AT_ONCE 3
-#define AHEAD 12288
+#define AHEAD 2048
 #include "lanes_avx2.h"
 
-// A stretch is taken in parts of 32 elements. Lane i of what they are multiplied to has elements 4i..<4i + 4. Both
-// are signed: the product of pairs takes magnitudes of the one and the other with its sign, |-128| * 127 * 2 at most.
+// A stretch is taken in parts of 32 elements. Lane i of what they are multiplied to has elements 4i..<4i + 4.
 typedef __m256i bytes;
-enum { SPAN = 32, MOST_STRETCH_BYTES = 210, MINIMUM_PARTS = 1 };
+enum { SPAN = 32, MOST_STRETCH_BYTES = 210 };
+#define EACH(i, count) _Pragma("clang loop unroll(full)") for (int i = 0; i < (count); i++)
+/// Elements of a row that are taken in one pass: what is there of x as pairs is on the stack.
+#define PAIRS_AT_ONCE 8192
 
 INLINE int stretch_elements(integer_form form) {
   switch (form) {
@@ -65,21 +69,14 @@ INLINE vec scale_of(const integer_form form, const head *head, int part, vec sca
   }
 }
 
-INLINE vec minima_of(const head *head, int half) {
-  (void)half;
-  return head->more;
-}
-/// The sums of 32 elements of x each, times their scales.
-INLINE vec x_totals(const x_row *x, size_t k, int half) {
-  (void)half;
-  __m256i low = _mm256_loadu_si256((const __m256i *)(x->sum + k / X_PART));
-  __m256i high = _mm256_loadu_si256((const __m256i *)(x->sum + k / X_PART + 8));
+/// The sums of eight runs of x, times their scales.
+INLINE vec x_totals(const float *scale, const int32_t *sum) {
+  __m256i low = _mm256_loadu_si256((const __m256i *)sum), high = _mm256_loadu_si256((const __m256i *)(sum + 8));
   __m256i both = _mm256_permute4x64_epi64(_mm256_hadd_epi32(low, high), 0xD8);
-  return _mm256_loadu_ps(x->scale + k / X_RUN) * _mm256_cvtepi32_ps(both);
+  return _mm256_loadu_ps(scale) * _mm256_cvtepi32_ps(both);
 }
 INLINE vec minus_product(vec a, vec b, vec c) { return _mm256_fnmadd_ps(a, b, c); }
 
-INLINE bytes load_bytes(const int8_t *from) { return _mm256_loadu_si256((const __m256i *)from); }
 INLINE bytes load_some(const uint8_t *from) { return _mm256_loadu_si256((const __m256i *)from); }
 /// Sixteen bytes, and the same four bits to the right.
 INLINE bytes both_nibbles(const uint8_t *from) {
@@ -117,24 +114,11 @@ INLINE bytes read_bytes(const integer_form form, const uint8_t *at, int part) {
   }
 }
 
-INLINE vec_bits bias_of(const integer_form form, bytes high, bytes low) {
-  (void)form, (void)high, (void)low;
-  return (vec_bits)_mm256_setzero_si256();
-}
-INLINE __m256i multiply_one(const integer_form form, bytes weight, bytes x, int factor) {
-  __m256i pairs = form == FORM_Q4_K ? _mm256_maddubs_epi16(weight, x)
-                                    : _mm256_maddubs_epi16(_mm256_abs_epi8(weight), _mm256_sign_epi8(x, weight));
-  return _mm256_madd_epi16(pairs, _mm256_set1_epi16((short)factor));
-}
-INLINE vec_bits multiply_bytes(const integer_form form, bytes weight, bytes high, bytes low, vec_bits bias) {
-  (void)bias;
-  return (vec_bits)_mm256_add_epi32(multiply_one(form, weight, high, 1 << LOW_BITS), multiply_one(form, weight, low, 1));
-}
-INLINE vec to_floats(vec_bits sums) { return _mm256_cvtepi32_ps((__m256i)sums); }
-INLINE vec x_scale(const float *from) { return _mm256_broadcast_ss(from); }
-
+#include "integers_rows_avx2.h"
 #include "integers_body.h"
+#include "integers_pairs.h"
+#include "panels_avx2.h"
 
-const lmoe_integer_kernels lmoe_integers_avx2 = {integer_rows, 0, 0, 0};
+const lmoe_integer_kernels lmoe_integers_avx2 = {integer_rows, integer_pairs, up_q8_0, down_q8_0};
 #pragma clang attribute pop
 #endif

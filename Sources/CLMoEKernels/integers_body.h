@@ -3,7 +3,12 @@
 
 enum { COLUMNS = 4, NEAR = 1 << 14 };
 
+#if !defined(EACH)
 #define EACH(i, count) _Pragma("clang loop unroll(full)") for (int i = 0; i < (count); i++)
+#endif
+#if !defined(PAIRS_AT_ONCE)
+typedef x_row row_of_x;
+#endif
 
 /// Where the four rows of the weight are.
 typedef struct {
@@ -19,6 +24,7 @@ INLINE void add_last_block(const int rows, const integer_form form, const uint8_
 INLINE void add_wide_q4_0(const int rows, const uint8_t *const *weight, const x_row *x, size_t k, vec sum[][COLUMNS]);
 #endif
 
+#if !defined(PAIRS_AT_ONCE)
 /// Whether two stretches can be taken at once.
 INLINE int has_wide(integer_form form) {
 #if defined(HAS_WIDE_Q4_0)
@@ -28,10 +34,17 @@ INLINE int has_wide(integer_form form) {
   return 0;
 #endif
 }
+#endif
 
 /// Adds a stretch, or a `wide` one of two, of four rows of the weight times `rows` rows of x from element k on.
-INLINE void add_stretch(const int rows, const integer_form form, const int wide, columns weight, const x_row *x,
+INLINE void add_stretch(const int rows, const integer_form form, const int wide, columns weight, const row_of_x *x,
                         size_t k, vec sum[][COLUMNS]) {
+#if defined(PAIRS_AT_ONCE)
+  if (wide)
+    add_two_blocks(rows, weight.at, x, k, sum);
+  else
+    add_pairs(rows, form, weight.at, x, k, sum);
+#else
 #if defined(HAS_WIDE_Q4_0)
   if (wide) {
     add_wide_q4_0(rows, weight.at, x, k, sum);
@@ -69,19 +82,20 @@ INLINE void add_stretch(const int rows, const integer_form form, const int wide,
       }
     }
   }
+#endif
 }
 
-/// The sums of `rows` rows of x with `count` <= COLUMNS rows of the weight.
-INLINE void integer_dots(const int rows, const integer_form form, const x_row *x,
-                                                               const uint8_t *weight, size_t stride, size_t ahead,
-                                                               size_t count, size_t depth, float *y, ptrdiff_t y_stride,
-                                                               int accumulates) {
+/// The sums of `rows` rows of x with `count` <= COLUMNS rows of the weight, of their elements [start, start + depth).
+INLINE void integer_dots(const int rows, const integer_form form, const row_of_x *x, const uint8_t *weight,
+                         size_t stride, size_t ahead, size_t count, const size_t start, size_t depth, float *y,
+                         ptrdiff_t y_stride, int accumulates) {
   const int wide = has_wide(form);
   const size_t stretch = (size_t)stretch_elements(form), elements = wide ? 2 * stretch : stretch;
   const size_t width = elements / form_elements(form) * form_bytes(form);
   // Rows that are not there are read as the first, and their sums dropped.
   columns w;
-  EACH(c, COLUMNS) w.at[c] = weight + ((size_t)c < count ? (size_t)c * stride : 0) + form_head(form);
+  const size_t skipped = form_head(form) + start / form_elements(form) * form_bytes(form);
+  EACH(c, COLUMNS) w.at[c] = weight + ((size_t)c < count ? (size_t)c * stride : 0) + skipped;
   vec sum[ROWS_AT_ONCE][COLUMNS];
   EACH(r, rows) {
     EACH(c, COLUMNS) sum[r][c] = zero();
@@ -155,9 +169,23 @@ INLINE void some_rows(const int rows, const integer_form form,
   EACH(r, rows) x[r] = x_row_at(term->x_integers, row + (size_t)r, term->depth);
   const uint8_t *weight = term->weight;
   y += (ptrdiff_t)row * y_stride;
+#if defined(PAIRS_AT_ONCE)
+  size_t start = 0;
+  do {
+    const size_t depth = term->depth - start < PAIRS_AT_ONCE ? term->depth - start : PAIRS_AT_ONCE;
+    row_room room[ROWS_AT_ONCE];
+    row_of_x own[ROWS_AT_ONCE];
+    EACH(r, rows) own[r] = row_with_pairs(form, &x[r], start, depth, &room[r]);
+    for (size_t j = first; j < end; j += COLUMNS)
+      integer_dots(rows, form, own, weight + j * stride, stride, ahead, end - j < COLUMNS ? end - j : COLUMNS, start,
+                   depth, y + j, y_stride, accumulates || start > 0);
+    start += depth;
+  } while (start < term->depth);
+#else
   for (size_t j = first; j < end; j += COLUMNS)
-    integer_dots(rows, form, x, weight + j * stride, stride, ahead, end - j < COLUMNS ? end - j : COLUMNS, term->depth,
+    integer_dots(rows, form, x, weight + j * stride, stride, ahead, end - j < COLUMNS ? end - j : COLUMNS, 0, term->depth,
                  y + j, y_stride, accumulates);
+#endif
 }
 
 typedef void rows_function(const lmoe_term *term, size_t row, size_t first, size_t end, float *y, ptrdiff_t y_stride,
