@@ -73,7 +73,11 @@ import class LMoEFormat.Bundle
     // Steps of one where a part of positions ends, and later.
     let steps = [200] + Array(repeating: 1, count: 120) + [190] + Array(repeating: 1, count: 390)
     let found = try decoding.logits(tokens, steps: steps, cache: precision)
-    #expect(deviation(found, try passes.logits(tokens, steps: steps, cache: precision)) <= 1e-5)
+    let wanted = try passes.logits(tokens, steps: steps, cache: precision)
+    // A key or a value half-way between two numbers of float16 may become the other one; few are.
+    #expect(deviation(found, wanted) <= (precision == .f16 ? 5e-5 : 1e-5))
+    let apart = zip(found, wanted).count { deviation([$0], [$1]) > 1e-5 }
+    #expect(apart <= found.count / 50)
     let other = try model(bundle, on: Self.alone)
     #expect(try other.logits(tokens, steps: steps, cache: precision) == found)
   }
