@@ -140,6 +140,23 @@ import Testing
     }
   }
 
+  /// More than is taken of a row in one pass, and more rows than are packed at once.
+  @Test(arguments: Kernels.variants, Quantized.withIntegers)
+  func `of integers, long and many`(variant: String, scheme: Quantized) {
+    Kernels.with(variant) {
+      var numbers = Numbers(27)
+      for (rows, columns, depth) in [
+        (1, 6, 16_640), (3, 5, 8448), (2, 3, 8224), (10, 3, 8448), (133, 18, 544), (150, 17, 768),
+      ] {
+        guard
+          let item = Case(
+            scheme, rows: rows, columns: columns, depth: depth, usesIntegers: true, numbers: &numbers)
+        else { continue }
+        check(item, &numbers, "\(variant) \(scheme)")
+      }
+    }
+  }
+
   @Test(arguments: Kernels.variants, Quantized.allCases)
   func `of floats, transposed and not`(variant: String, scheme: Quantized) {
     Kernels.with(variant) {
