@@ -94,6 +94,24 @@ def apart(function, *arguments):
         raise Failure([function.__name__], "failed in a process of its own")
 
 
+# MARK: Memory
+
+def have_memory(size):
+    """Has the system hold so many bytes that are free and, where it is a guest, its own.
+
+    A guest that reports free pages gives them back to its host after a while, and takes them again page by page: some
+    3 ms a megabyte on such a machine, more than any program here takes to fill it.
+    """
+    apart(touch, size)
+
+
+def touch(size):
+    memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    memory[::mmap.PAGESIZE] = b"\1" * len(range(0, size, mmap.PAGESIZE))
+
+
 # MARK: The page cache
 
 def files_of(path):
