@@ -13,6 +13,10 @@
 typedef enum { FORM_Q8_0, FORM_Q4_0, FORM_Q4_K, FORM_Q6_K, FORM_I8_ROW, FORM_I4_32, FORM_I4_64, FORM_I4_128, FORMS } integer_form;
 
 #define INLINE static inline __attribute__((always_inline))
+#define EACH(i, count) _Pragma("clang loop unroll(full)") for (int i = 0; i < (count); i++)
+
+/// Rows of the weight that are multiplied together with few rows of x.
+enum { COLUMNS = 4 };
 
 /// Elements of x under one scale; to what rows of x are filled up with zeros; and what has a sum of its own.
 enum { X_RUN = 32, LOW_BITS = 7, LARGEST = 127 << LOW_BITS, X_UNIT = 128, X_PART = 16 };

@@ -14,7 +14,6 @@
 // A stretch is taken in parts of 32 elements. Lane i of what they are multiplied to has elements 4i..<4i + 4.
 typedef __m256i bytes;
 enum { SPAN = 32, MOST_STRETCH_BYTES = 210 };
-#define EACH(i, count) _Pragma("clang loop unroll(full)") for (int i = 0; i < (count); i++)
 /// Elements of a row that are taken in one pass: what is there of x as pairs is on the stack.
 #define PAIRS_AT_ONCE 8192
 

@@ -1,89 +1,15 @@
 // Products with few rows of x, straight from the blocks: four rows of the weight at a time, a stretch of whole blocks
-// after the other. A part of every instruction set's translation unit, which says before what a stretch is.
+// after the other. A part of an instruction set's translation unit, which says before what a stretch is and adds one:
+//
+//   row_of_x                                  a row of x
+//   has_wide(form)                            whether two stretches are taken at once
+//   add_stretch(rows, form, wide, weight, x, k, sum)
+//                                             adds a stretch, or a `wide` one of two, of four rows of the weight times
+//                                             `rows` rows of x from element k on
+//   has_last_block, add_last_block            what is left of a stretch, if HAS_LAST_BLOCK is defined
+//   row_with_pairs, PAIRS_AT_ONCE             makes a row_of_x of so many elements, if that is not x_row
 
-enum { COLUMNS = 4, NEAR = 1 << 14 };
-
-#if !defined(EACH)
-#define EACH(i, count) _Pragma("clang loop unroll(full)") for (int i = 0; i < (count); i++)
-#endif
-#if !defined(PAIRS_AT_ONCE)
-typedef x_row row_of_x;
-#endif
-
-/// Where the four rows of the weight are.
-typedef struct {
-  const uint8_t *at[COLUMNS];
-} columns;
-
-#if defined(HAS_LAST_BLOCK)
-INLINE int has_last_block(integer_form form);
-INLINE void add_last_block(const int rows, const integer_form form, const uint8_t *const *weight, const x_row *x,
-                           size_t k, vec sum[][COLUMNS]);
-#endif
-#if defined(HAS_WIDE_Q4_0)
-INLINE void add_wide_q4_0(const int rows, const uint8_t *const *weight, const x_row *x, size_t k, vec sum[][COLUMNS]);
-#endif
-
-#if !defined(PAIRS_AT_ONCE)
-/// Whether two stretches can be taken at once.
-INLINE int has_wide(integer_form form) {
-#if defined(HAS_WIDE_Q4_0)
-  return form == FORM_Q4_0;
-#else
-  (void)form;
-  return 0;
-#endif
-}
-#endif
-
-/// Adds a stretch, or a `wide` one of two, of four rows of the weight times `rows` rows of x from element k on.
-INLINE void add_stretch(const int rows, const integer_form form, const int wide, columns weight, const row_of_x *x,
-                        size_t k, vec sum[][COLUMNS]) {
-#if defined(PAIRS_AT_ONCE)
-  if (wide)
-    add_two_blocks(rows, weight.at, x, k, sum);
-  else
-    add_pairs(rows, form, weight.at, x, k, sum);
-#else
-#if defined(HAS_WIDE_Q4_0)
-  if (wide) {
-    add_wide_q4_0(rows, weight.at, x, k, sum);
-    return;
-  }
-#else
-  (void)wide;
-#endif
-  head heads[COLUMNS];
-  EACH(c, COLUMNS) heads[c] = read_head(form, weight.at[c]);
-  const int parts = stretch_elements(form) / SPAN;
-  EACH(part, parts) {
-    bytes high[ROWS_AT_ONCE], low[ROWS_AT_ONCE];
-    vec_bits bias[ROWS_AT_ONCE];
-    vec scale[ROWS_AT_ONCE];
-    EACH(r, rows) {
-      high[r] = load_bytes(x[r].high + k + part * SPAN);
-      low[r] = load_bytes(x[r].low + k + part * SPAN);
-      bias[r] = bias_of(form, high[r], low[r]);
-      scale[r] = x_scale(x[r].scale + (k + part * SPAN) / X_RUN);
-    }
-    EACH(c, COLUMNS) {
-      bytes q = read_bytes(form, weight.at[c], part);
-      EACH(r, rows) {
-        vec product = to_floats(multiply_bytes(form, q, high[r], low[r], bias[r]));
-        sum[r][c] = multiply_add(product, scale_of(form, &heads[c], part, scale[r]), sum[r][c]);
-      }
-    }
-  }
-  if (form == FORM_Q4_K) {
-    EACH(half, MINIMUM_PARTS) {
-      EACH(r, rows) {
-        vec total = x_totals(&x[r], k, half);
-        EACH(c, COLUMNS) sum[r][c] = minus_product(minima_of(&heads[c], half), total, sum[r][c]);
-      }
-    }
-  }
-#endif
-}
+enum { NEAR = 1 << 14 };
 
 /// The sums of `rows` rows of x with `count` <= COLUMNS rows of the weight, of their elements [start, start + depth).
 INLINE void integer_dots(const int rows, const integer_form form, const row_of_x *x, const uint8_t *weight,
@@ -93,9 +19,9 @@ INLINE void integer_dots(const int rows, const integer_form form, const row_of_x
   const size_t stretch = (size_t)stretch_elements(form), elements = wide ? 2 * stretch : stretch;
   const size_t width = elements / form_elements(form) * form_bytes(form);
   // Rows that are not there are read as the first, and their sums dropped.
-  columns w;
+  const uint8_t *w[COLUMNS];
   const size_t skipped = form_head(form) + start / form_elements(form) * form_bytes(form);
-  EACH(c, COLUMNS) w.at[c] = weight + ((size_t)c < count ? (size_t)c * stride : 0) + skipped;
+  EACH(c, COLUMNS) w[c] = weight + ((size_t)c < count ? (size_t)c * stride : 0) + skipped;
   vec sum[ROWS_AT_ONCE][COLUMNS];
   EACH(r, rows) {
     EACH(c, COLUMNS) sum[r][c] = zero();
@@ -107,16 +33,16 @@ INLINE void integer_dots(const int rows, const integer_form form, const row_of_x
     for (size_t line = 0; line < COLUMNS * width; line += 64) __builtin_prefetch(next + line, 0, 3);
     next += COLUMNS * width;
     add_stretch(rows, form, wide, w, x, k, sum);
-    EACH(c, COLUMNS) w.at[c] += width;
+    EACH(c, COLUMNS) w[c] += width;
   }
   if (wide && k + stretch <= depth) {
     add_stretch(rows, form, 0, w, x, k, sum);
-    EACH(c, COLUMNS) w.at[c] += width / 2;
+    EACH(c, COLUMNS) w[c] += width / 2;
     k += stretch;
   }
 #if defined(HAS_LAST_BLOCK)
   if (has_last_block(form) && depth - k == X_RUN) {
-    add_last_block(rows, form, w.at, x, k, sum);
+    add_last_block(rows, form, w, x, k, sum);
     k = depth;
   }
 #endif
@@ -126,8 +52,8 @@ INLINE void integer_dots(const int rows, const integer_form form, const row_of_x
     const size_t left = (depth - k) / form_elements(form) * form_bytes(form);
     EACH(c, COLUMNS) {
       memset(rest[c], 0, sizeof rest[c]);
-      memcpy(rest[c], w.at[c], left);
-      w.at[c] = rest[c];
+      memcpy(rest[c], w[c], left);
+      w[c] = rest[c];
     }
     // x is filled up as far as one stretch goes.
     add_stretch(rows, form, 0, w, x, k, sum);

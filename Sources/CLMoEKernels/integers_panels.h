@@ -68,7 +68,7 @@ INLINE void pack_lanes(const integer_form form, const uint8_t *weight,
       }
     }
     if (form == FORM_Q4_K) {
-      EACH(c, LANES) factors[c] = minima_of(&heads[c], 0);
+      EACH(c, LANES) factors[c] = minima_of(&heads[c]);
       transpose(factors);
       for (size_t run = 0; run < 8; run++)
         store(scale + ((k / X_RUN - from + run) * per_run + 1) * WIDTH, factors[2 * run]);

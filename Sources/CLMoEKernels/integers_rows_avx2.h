@@ -7,7 +7,7 @@ typedef struct {
   __m256i even, odd;
 } pairs;
 
-enum { FOUR = 4, WIDE = 2 * X_RUN };
+enum { WIDE = 2 * X_RUN };
 
 /// What is multiplied with two blocks of Q4_0 at once: 128 bits of every vector are of the one run, 128 of the other.
 /// Pairs of the first half of their elements and of the second, their scales, and eight times their sums.
@@ -129,9 +129,9 @@ INLINE pairs read_pairs(const integer_form form, const uint8_t *at, int part) {
 }
 
 /// The scales of the blocks of four rows, as they are stored. They go the way of integers, which has room.
-INLINE long long four_scales(const uint8_t *const at[FOUR], size_t offset) {
+INLINE long long four_scales(const uint8_t *const at[COLUMNS], size_t offset) {
   uint64_t halves = 0;
-  for (int c = 0; c < FOUR; c++) {
+  for (int c = 0; c < COLUMNS; c++) {
     uint16_t half;
     memcpy(&half, at[c] + offset, sizeof half);
     halves |= (uint64_t)half << (16 * c);
@@ -151,8 +151,8 @@ INLINE __m256i product_of_two(const uint8_t *at, const two_runs *x) {
 }
 
 /// Adds two blocks of four rows of a weight of Q4_0 times `rows` rows of x from element k on.
-INLINE void add_two_blocks(const int rows, const uint8_t *const weight[FOUR], const row_of_x *x, size_t k,
-                           vec sum[][FOUR]) {
+INLINE void add_two_blocks(const int rows, const uint8_t *const weight[COLUMNS], const row_of_x *x, size_t k,
+                           vec sum[][COLUMNS]) {
   const vec scales = _mm256_cvtph_ps(_mm_set_epi64x(four_scales(weight, 18), four_scales(weight, 0)));
   vec own[ROWS_AT_ONCE];
   EACH(r, rows) own[r] = scales * x[r].two[k / WIDE].scale;
@@ -165,16 +165,16 @@ INLINE void add_two_blocks(const int rows, const uint8_t *const weight[FOUR], co
 #undef ADD
 }
 
-/// Adds a stretch, one block, of four rows of the weight times `rows` rows of x from element k on.
-INLINE void add_pairs(const int rows, const integer_form form, const uint8_t *const weight[FOUR], const row_of_x *x,
-                      size_t k, vec sum[][FOUR]) {
+/// Adds a stretch of four rows of the weight times `rows` rows of x from element k on.
+INLINE void add_one_stretch(const int rows, const integer_form form, const uint8_t *const weight[COLUMNS], const row_of_x *x,
+                      size_t k, vec sum[][COLUMNS]) {
   enum { PARTS = 8 };
   const int parts = stretch_elements(form) / SPAN;
   const int has_heads = form == FORM_Q4_K || form == FORM_Q6_K, is_plain = form == FORM_I8_ROW;
-  head heads[FOUR];
-  float factors[ROWS_AT_ONCE][PARTS][FOUR], of_parts[ROWS_AT_ONCE][FOUR][PARTS];
+  head heads[COLUMNS];
+  float factors[ROWS_AT_ONCE][PARTS][COLUMNS], of_parts[ROWS_AT_ONCE][COLUMNS][PARTS];
   if (has_heads) {
-    EACH(c, FOUR) heads[c] = read_head(form, weight[c]);
+    EACH(c, COLUMNS) heads[c] = read_head(form, weight[c]);
   } else if (!is_plain) {
     const __m128 scales = _mm_cvtph_ps(_mm_cvtsi64_si128(four_scales(weight, 0)));
     EACH(r, rows) {
@@ -183,7 +183,7 @@ INLINE void add_pairs(const int rows, const integer_form form, const uint8_t *co
   }
   if (form == FORM_Q4_K) {
     EACH(r, rows) {
-      EACH(c, FOUR) store(of_parts[r][c], heads[c].scales * load(x[r].scale + k / X_RUN));
+      EACH(c, COLUMNS) store(of_parts[r][c], heads[c].scales * load(x[r].scale + k / X_RUN));
     }
   }
   EACH(part, parts) {
@@ -193,7 +193,7 @@ INLINE void add_pairs(const int rows, const integer_form form, const uint8_t *co
       own[r] = load_pairs(x[r].pairs + k + part * SPAN);
       if (form == FORM_Q4_0) eight[r] = eight_times(own[r]);
     }
-    EACH(c, FOUR) {
+    EACH(c, COLUMNS) {
       const pairs q = read_pairs(form, weight[c], part);
       EACH(r, rows) {
         __m256i product = _mm256_madd_epi16(q.even, own[r].even);
@@ -210,7 +210,15 @@ INLINE void add_pairs(const int rows, const integer_form form, const uint8_t *co
   if (form == FORM_Q4_K) {
     EACH(r, rows) {
       const vec total = x_totals(x[r].scale + k / X_RUN, x[r].sum + k / X_PART);
-      EACH(c, FOUR) sum[r][c] = minus_product(heads[c].more, total, sum[r][c]);
+      EACH(c, COLUMNS) sum[r][c] = minus_product(heads[c].more, total, sum[r][c]);
     }
   }
+}
+
+INLINE void add_stretch(const int rows, const integer_form form, const int wide, const uint8_t *const *weight,
+                        const row_of_x *x, size_t k, vec sum[][COLUMNS]) {
+  if (wide)
+    add_two_blocks(rows, weight, x, k, sum);
+  else
+    add_one_stretch(rows, form, weight, x, k, sum);
 }
