@@ -102,7 +102,7 @@ def taken(found, point, figures, prefix=""):
 # MARK: The parts
 
 def experts(options, maker):
-    counts = [1, 2, 4, 8, 16, 32] if options.quick else [1, 2, 4, 8, 16, 32, 64, 128, 256]
+    counts = options.experts or ([1, 2, 4, 8, 16, 32] if options.quick else [1, 2, 4, 8, 16, 32, 64, 128, 256])
     base = maker.base(options.shape)
     growing, there, bundles, found = maker.bundle("growing", base, {}), 0, {}, {}
     for count in counts:
@@ -411,6 +411,7 @@ def main():
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--shape", choices=checkpoints.SHAPES, help="s110m, or with --quick s15m")
     parser.add_argument("--type", choices=["f16", "q8_0", "q4_0"], default="f16", help="of the base; experts are Q8_0 if it is not f16")
+    parser.add_argument("--experts", nargs="+", type=int, metavar="N", help="numbers of experts, growing: 1 2 4 … 256")
     parser.add_argument("--rank", type=int, default=8, help="of the experts whose number grows")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, help="5, or with --quick 2")
