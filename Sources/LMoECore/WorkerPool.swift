@@ -7,11 +7,11 @@ private import Synchronization
   private import Darwin
 #endif
 
-/// All the threads of the process: a fixed team that runs one job at a time, the caller among them.
+/// The threads that compute: a fixed team that runs one job at a time, the caller among them.
 ///
 /// A worker without a job watches for the next one for some microseconds before it sleeps: a model has hundreds
 /// of short jobs for every token, and waking a thread takes longer than most of them.
-/// Libraries called from a job must run single-threaded; nothing else in the project starts threads.
+/// Libraries called from a job must run single-threaded; other threads are only those of `Meanwhile`.
 public final class WorkerPool: @unchecked Sendable {
   /// The number of workers, the caller included.
   public let count: Int
@@ -107,17 +107,7 @@ public final class WorkerPool: @unchecked Sendable {
   private static let patience = 2000
 
   private func start(_ worker: Int) {
-    let body = unsafe Unmanaged.passRetained(ThreadBody { [self] in work(worker) })
-    #if canImport(Glibc)
-      var thread = pthread_t()
-      let failed = unsafe pthread_create(&thread, nil, runThreadBody, body.toOpaque())
-      if failed == 0 { pthread_detach(thread) }
-    #else
-      var thread: pthread_t?
-      let failed = unsafe pthread_create(&thread, nil, runThreadBody, body.toOpaque())
-      if failed == 0, let thread { pthread_detach(thread) }
-    #endif
-    precondition(failed == 0, "cannot start a thread")
+    precondition(startThread { [self] in work(worker) }, "cannot start a thread")
   }
 
   private func work(_ worker: Int) {
@@ -143,22 +133,3 @@ public final class WorkerPool: @unchecked Sendable {
     }
   }
 }
-
-private final class ThreadBody: Sendable {
-  let run: @Sendable () -> Void
-  init(_ run: @escaping @Sendable () -> Void) { self.run = run }
-}
-
-#if canImport(Glibc)
-  private func runThreadBody(_ context: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
-    if let context = unsafe context {
-      unsafe Unmanaged<ThreadBody>.fromOpaque(context).takeRetainedValue().run()
-    }
-    return nil
-  }
-#else
-  private func runThreadBody(_ context: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer? {
-    unsafe Unmanaged<ThreadBody>.fromOpaque(context).takeRetainedValue().run()
-    return nil
-  }
-#endif

@@ -145,11 +145,13 @@ struct Generate: ParsableCommand {
 
   func run() throws {
     let texts = try prompt.map { Array($0.utf8) } + promptFile.map { try readWhole($0) }
-    let base = try options.load(file)
-    let bundle = base.bundle
-    let tokenizer = try Tokenizer(bundle: bundle)
-    let settings = try TextSettings(bundle: bundle)
+    let bundle = try options.open(file)
+    // Single-threaded, and long enough to matter before the first token.
+    let reading = Meanwhile(isApart: options.pool.count > 1) { try Tokenizer(bundle: bundle) }
+    let base = try options.load(bundle)
     let model = try Model(base, selection: try select.selection(in: bundle))
+    let tokenizer = try reading.value()
+    let settings = try TextSettings(bundle: bundle)
     let conversation = chat ? try Conversation(bundle, template: template, system: system) : nil
     let prompts = try texts.map { text in
       // A template writes the special tokens itself.

@@ -105,9 +105,13 @@ struct RunOptions: ParsableArguments {
   var pool: WorkerPool { threads.map { WorkerPool(count: $0) } ?? .shared }
 
   /// Opens a bundle and loads its base.
-  func load(_ file: String) throws -> LoadedBase {
-    try LoadedBase(Bundle(path: file, options: read.bundleOptions), at: baseWeights, on: pool)
-  }
+  func load(_ file: String) throws -> LoadedBase { try load(open(file)) }
+
+  /// Opens a bundle.
+  func open(_ file: String) throws -> Bundle { try Bundle(path: file, options: read.bundleOptions) }
+
+  /// Loads a bundle's base.
+  func load(_ bundle: Bundle) throws -> LoadedBase { try LoadedBase(bundle, at: baseWeights, on: pool) }
 }
 
 /// `1,2,3`: token ids.

@@ -1,0 +1,37 @@
+import LMoECore
+import Testing
+
+@Suite struct MeanwhileTests {
+  private struct Refusal: Error, Equatable {}
+
+  @Test(arguments: [true, false]) func `what is made, and what is thrown`(isApart: Bool) throws {
+    #expect(try Meanwhile(isApart: isApart) { 7 }.value() == 7)
+    let refused = Meanwhile<Int>(isApart: isApart) { throw Refusal() }
+    #expect(throws: Refusal()) { try refused.value() }
+    // As often as one asks.
+    #expect(throws: Refusal()) { try refused.value() }
+  }
+
+  @Test func `others go on`() throws {
+    let isGiven = Guarded(false)
+    // Would never end if it were made before the next line.
+    let made = Meanwhile {
+      while !isGiven.withValue({ $0 }) {}
+      return 3
+    }
+    isGiven.withValue { $0 = true }
+    #expect(try made.value() == 3)
+  }
+
+  @Test func `it ends before its maker is gone`() {
+    let isDone = Guarded(false)
+    do {
+      let made = Meanwhile {
+        for _ in 0..<100_000 { isDone.withValue { _ in } }
+        isDone.withValue { $0 = true }
+      }
+      _ = made
+    }
+    #expect(isDone.withValue { $0 })
+  }
+}
