@@ -1,4 +1,4 @@
-// Products with many rows of x where pairs of integers of sixteen bits are multiplied and summed at once: 2 WIDTH
+// Products with many rows of x where pairs of integers of sixteen bits are multiplied and summed at once: 2 LANES
 // products of an instruction, twice as many as of floats. Sixteen rows of the weight are packed, and the sums of a tile
 // are kept in registers over a run.
 
