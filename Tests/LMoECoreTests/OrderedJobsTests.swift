@@ -3,7 +3,7 @@ import LMoECore
 import Testing
 
 /// Jobs side by side, a part of each in order.
-@Suite(.timeLimit(.minutes(10))) struct OrderedJobsTests {
+@Suite(.timeLimit(.minutes(1))) struct OrderedJobsTests {
   struct Failure: Error, Equatable { let job: Int }
 
   private func pause(_ microseconds: UInt32) { usleep(microseconds) }

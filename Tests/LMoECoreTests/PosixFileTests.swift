@@ -3,7 +3,7 @@ import LMoECore
 import Testing
 
 /// The operating system's files, and the one way to replace one.
-@Suite(.timeLimit(.minutes(10))) final class PosixFileTests {
+@Suite(.timeLimit(.minutes(1))) final class PosixFileTests {
   private let system = PosixFileSystem()
   private let directory: String
 

@@ -3,7 +3,7 @@ import LMoECore
 import Testing
 
 /// A team that runs one job at a time.
-@Suite(.timeLimit(.minutes(10))) struct WorkerPoolTests {
+@Suite(.timeLimit(.minutes(1))) struct WorkerPoolTests {
   @Test(arguments: [1, 2, 3, 16]) func `each worker runs the job once`(count: Int) {
     let pool = WorkerPool(count: count)
     #expect(pool.count == count)

@@ -6,7 +6,7 @@ import class LMoEFormat.Bundle
 import Testing
 
 /// Checkpoints that are damaged, or hold more than a checkpoint.
-@Suite(.timeLimit(.minutes(10))) struct CheckpointTests {
+@Suite(.timeLimit(.minutes(1))) struct CheckpointTests {
   /// A change to a copy of the sharded checkpoint.
   struct Damage: Sendable, CustomTestStringConvertible {
     let testDescription: String

@@ -6,7 +6,7 @@ import Testing
 import class LMoEFormat.Bundle
 
 /// `verify --against-base`.
-@Suite(.timeLimit(.minutes(10))) struct AgainstBaseTests {
+@Suite(.timeLimit(.minutes(2))) struct AgainstBaseTests {
   private let tool: Tool
   private let id: Bits128
   private static let llama = Tool.fixtures + "/tiny-llama"

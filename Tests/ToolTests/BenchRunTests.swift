@@ -2,7 +2,7 @@ import LMoECore
 import Testing
 
 /// `bench run`: that it runs and reports; how fast is for people to judge.
-@Suite(.timeLimit(.minutes(10))) struct BenchRunTests {
+@Suite(.timeLimit(.minutes(1))) struct BenchRunTests {
   private let tool: Tool
 
   init() throws {

@@ -2,7 +2,7 @@ import LMoECore
 import Testing
 
 /// `bench train`: that it trains, counts and times; how fast is for people to judge.
-@Suite(.timeLimit(.minutes(10))) struct BenchTrainTests {
+@Suite(.timeLimit(.minutes(1))) struct BenchTrainTests {
   private func report(_ options: String...) throws -> JSON {
     try Tool().succeed(
       command: ["bench", "train", "--shape", "s15m", "--documents", "1", "--length", "32", "--json"] + options

@@ -6,7 +6,7 @@ import Testing
 import class LMoEFormat.Bundle
 
 /// Commands that change or compare bundles.
-@Suite(.timeLimit(.minutes(10))) struct ChangeTests {
+@Suite(.timeLimit(.minutes(2))) struct ChangeTests {
   private let tool: Tool
 
   init() throws {

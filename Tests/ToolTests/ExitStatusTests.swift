@@ -4,7 +4,7 @@ import LMoEFormat
 import Testing
 
 /// How commands fail: the status, and one sentence on stderr.
-@Suite(.timeLimit(.minutes(10))) final class ExitStatusTests {
+@Suite(.timeLimit(.minutes(2))) final class ExitStatusTests {
   private let tool: Tool
 
   init() throws {

@@ -6,7 +6,7 @@ import Testing
 import class LMoEFormat.Bundle
 
 /// What somebody's own files do to a tool in its first hour.
-@Suite(.timeLimit(.minutes(10))) struct FirstHourTests {
+@Suite(.timeLimit(.minutes(2))) struct FirstHourTests {
   private let tool: Tool
 
   init() throws { tool = try Tool() }

@@ -6,7 +6,7 @@ import Testing
 import class LMoEFormat.Bundle
 
 /// The commands about gates, and what the others say of them.
-@Suite(.timeLimit(.minutes(10))) struct GateTests {
+@Suite(.timeLimit(.minutes(2))) struct GateTests {
   private let tool: Tool
 
   init() throws {

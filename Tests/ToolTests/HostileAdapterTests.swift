@@ -3,7 +3,7 @@ import LMoECore
 import Testing
 
 /// Adapters that were made to do harm: each ends in one sentence, soon, and in little memory.
-@Suite(.timeLimit(.minutes(10))) struct HostileAdapterTests {
+@Suite(.timeLimit(.minutes(2))) struct HostileAdapterTests {
   private let tool: Tool
 
   init() throws { tool = try Tool() }

@@ -6,7 +6,7 @@ import Testing
 import class LMoEFormat.Bundle
 
 /// Experts and bases that go from one bundle to another, on the command line.
-@Suite(.timeLimit(.minutes(10))) struct IdentityTests {
+@Suite(.timeLimit(.minutes(2))) struct IdentityTests {
   private let tool: Tool
   private static let llama = Tool.fixtures + "/tiny-llama"
   private static let sharded = Tool.fixtures + "/tiny-llama-sharded"

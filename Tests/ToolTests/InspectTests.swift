@@ -8,7 +8,7 @@ import class LMoEFormat.Bundle
 /// What `inspect` shows: the screens, line by line, and the JSON that is documented (spec/inspect.md).
 ///
 /// `LMOE_UPDATE_SNAPSHOTS=1` in the environment writes the screens anew.
-@Suite(.timeLimit(.minutes(10))) struct InspectTests {
+@Suite(.timeLimit(.minutes(2))) struct InspectTests {
   private let tool: Tool
 
   init() throws {

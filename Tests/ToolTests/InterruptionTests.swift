@@ -6,7 +6,7 @@ import Testing
 import class LMoEFormat.Bundle
 
 /// Commands that are stopped half way, by a user or without warning.
-@Suite(.serialized, .timeLimit(.minutes(10))) struct InterruptionTests {
+@Suite(.serialized, .timeLimit(.minutes(2))) struct InterruptionTests {
   private let tool: Tool
 
   init() throws { tool = try Tool() }

@@ -4,7 +4,7 @@ import LMoEFormat
 import Testing
 
 /// The tool's main job from one end to the other, and what `inspect --json` promises (spec/inspect.md).
-@Suite(.timeLimit(.minutes(10))) struct MainJobTests {
+@Suite(.timeLimit(.minutes(2))) struct MainJobTests {
   private let tool: Tool
 
   init() throws { tool = try Tool() }

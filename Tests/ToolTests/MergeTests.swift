@@ -4,7 +4,7 @@ import LMoEFormat
 import Testing
 
 /// merge, extract, resize and diff of experts, from outside.
-@Suite(.timeLimit(.minutes(10))) struct MergeTests {
+@Suite(.timeLimit(.minutes(2))) struct MergeTests {
   private let tool: Tool
   private static let base = "\(Tool.fixtures)/families/llama-f32"
 

@@ -4,7 +4,7 @@ import LMoEFormat
 import Testing
 
 /// quantize from outside, on the model that was really trained.
-@Suite(.timeLimit(.minutes(10))) struct QuantizeTests {
+@Suite(.timeLimit(.minutes(2))) struct QuantizeTests {
   private let tool: Tool
   private static let embedded = Tool.fixtures + "/embedded"
   private static let texts = ["general", "arithmetic", "verse"].flatMap {

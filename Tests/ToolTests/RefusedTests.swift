@@ -3,7 +3,7 @@ import LMoECore
 import Testing
 
 /// Adapters that must not be imported: each is refused in one sentence, and leaves nothing.
-@Suite(.timeLimit(.minutes(10))) struct RefusedTests {
+@Suite(.timeLimit(.minutes(2))) struct RefusedTests {
   private let tool: Tool
 
   init() throws { tool = try Tool() }

@@ -4,7 +4,7 @@ import LMoEFormat
 import Testing
 
 /// generate, logits and eval on the trained model, from outside.
-@Suite(.timeLimit(.minutes(10))) struct RuntimeCommandTests {
+@Suite(.timeLimit(.minutes(2))) struct RuntimeCommandTests {
   private let tool: Tool
   private static let embedded = Tool.fixtures + "/embedded"
 

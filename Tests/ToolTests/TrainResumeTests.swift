@@ -6,7 +6,7 @@ import Testing
 import class LMoEFormat.Bundle
 
 /// Training that is stopped and goes on.
-@Suite(.serialized, .timeLimit(.minutes(10))) struct TrainResumeTests {
+@Suite(.serialized, .timeLimit(.minutes(2))) struct TrainResumeTests {
   private let fixture: TrainFixture
   private var tool: Tool { fixture.tool }
 

@@ -6,7 +6,7 @@ import Testing
 import class LMoEFormat.Bundle
 
 /// The command `train`: what it leaves, and what it refuses.
-@Suite(.timeLimit(.minutes(10))) struct TrainTests {
+@Suite(.timeLimit(.minutes(2))) struct TrainTests {
   private let fixture: TrainFixture
   private var tool: Tool { fixture.tool }
 
