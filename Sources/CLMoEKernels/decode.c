@@ -29,14 +29,13 @@ int lmoe_decoder_begin(lmoe_decoder *decoder) {
   return 1;
 }
 
-static uint64_t now(void) {
+uint64_t lmoe_decode_now(void) {
   struct timespec time;
   clock_gettime(CLOCK_MONOTONIC, &time);
   return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
 static int time_of(const stage *stage) {
-  if (stage->kind == STAGE_GATES) return LMOE_TIME_GATES;
   if (stage->kind == STAGE_FACTORS) return LMOE_TIME_DOWN;
   if (stage->kind == STAGE_ATTENTION) return LMOE_TIME_ATTENTION;
   switch (stage->group) {
@@ -86,7 +85,7 @@ void lmoe_decoder_run(lmoe_decoder *decoder, size_t number, float *scratch) {
   self->kernels = decoder->kernels;
   self->scratch = scratch;
   uint64_t *times = number == 0 ? decoder->times : NULL;
-  uint64_t last = times ? now() : 0, left_out = 0;
+  uint64_t last = times ? lmoe_decode_now() : 0, left_out = 0;
   for (size_t index = 0; index < decoder->stage_count; index++) {
     const stage *stage = &decoder->stages[index];
     if (is_left_out(decoder, stage)) {
@@ -104,15 +103,17 @@ void lmoe_decoder_run(lmoe_decoder *decoder, size_t number, float *scratch) {
     }
     if (all > 0) atomic_fetch_add_explicit(&decoder->done.value, all, memory_order_release);
     if (times) {
-      const uint64_t end = now();
-      times[time_of(stage)] += end - last;
+      const uint64_t end = lmoe_decode_now();
+      times[time_of(stage)] += end - last - self->gates_time;
+      times[LMOE_TIME_GATES] += self->gates_time;
+      self->gates_time = 0;
       last = end;
     }
     const size_t next = index + 1 < decoder->stage_count && is_left_out(decoder, stage + 1) ? index + 2 : index + 1;
-    if (next < decoder->stage_count) lmoe_decode_prefetch(decoder, &decoder->stages[next], number);
+    if (next < decoder->stage_count) lmoe_decode_prefetch(decoder, &decoder->stages[next], self, number);
     wait_for(decoder, done);
     if (times) {
-      const uint64_t end = now();
+      const uint64_t end = lmoe_decode_now();
       times[LMOE_TIME_WAITING] += end - last;
       last = end;
     }

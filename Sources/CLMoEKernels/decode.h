@@ -11,7 +11,8 @@ enum { MOST_LINEARS = 3 };
 /// Tasks of a stage, at most, and of attention.
 enum { MOST_TASKS = 64, ATTENTION_TASKS = 16 };
 
-/// Scores of large gates; U = A x of the experts that have a say; attention; W x + B U.
+/// Scores of large gates, and W x, which does not need them; U = A x of the experts that have a say; attention;
+/// W x + B U.
 typedef enum { STAGE_GATES, STAGE_FACTORS, STAGE_ATTENTION, STAGE_LINEARS } stage_kind;
 
 typedef struct {
@@ -25,6 +26,8 @@ typedef struct {
   size_t u_parts;
   /// Whether it is left out where attention's tasks have made U.
   int is_spare;
+  /// Whether W x is the gates' stage's, not that of B U.
+  int is_base_early;
   /// Where what each task takes of the factors that are laid out begins, and where the last one's ends. Null where
   /// nothing is laid out.
   const char **strips;
@@ -45,11 +48,20 @@ typedef struct {
   size_t linear, first, count;
 } run;
 
-/// Whether a linear layer's factors are laid out for the tasks: B for those that compute its outputs, A for those that
-/// compute its input (decode_strips.h).
+/// An expert of a linear layer that has a say.
 typedef struct {
+  size_t linear;
+  const lmoe_slot *slot;
+} choice;
+
+/// What is known of a linear layer before any token.
+typedef struct {
+  /// Whether its factors are laid out for the tasks: B for those that compute its outputs, A for those that compute its
+  /// input (decode_strips.h).
   int up, down;
-} laid_out;
+  /// Whether magnitudes rescale outputs; whether experts follow each other by their columns.
+  int rescales, is_sorted;
+} linear_plan;
 
 /// The linear layers of a layer.
 enum { LINEARS = 7 };
@@ -69,8 +81,9 @@ typedef struct {
   size_t *members;
   /// U, times g s.
   float *u;
+  choice *choices;
   run *runs;
-  size_t run_count;
+  size_t choice_count, run_count;
   /// Sums that are changed before they are added to others.
   float *apart;
   /// What is left of the task's strip.
@@ -80,6 +93,8 @@ typedef struct {
   void *slice_integers;
   /// Which group it has the input of, which one's weights of experts, and which one's U; counted over all tokens.
   uint64_t input_of, weights_of, u_of;
+  /// Nanoseconds that the stage's scores took.
+  uint64_t gates_time;
 } worker;
 
 struct lmoe_decoder {
@@ -110,7 +125,7 @@ struct lmoe_decoder {
   float *partial, *partial_logs;
   size_t partial_room;
   /// Of each layer's linear layers in the order of the groups, then of the head.
-  laid_out *laid_out;
+  linear_plan *linears;
   const char **strips;
   void *strip_memory;
   const lmoe_kernels *kernels;
@@ -131,8 +146,8 @@ enum { ATTENTION_PART = 256 };
 /// The linear layers of a group, their number.
 size_t lmoe_decode_linears(const lmoe_model *model, group_kind group, size_t layer,
                            const lmoe_linear *linears[MOST_LINEARS]);
-/// Which of their factors are laid out.
-laid_out *lmoe_decode_laid_out(const lmoe_decoder *decoder, group_kind group, size_t layer);
+/// What is known of each of them.
+linear_plan *lmoe_decode_linear_plans(const lmoe_decoder *decoder, group_kind group, size_t layer);
 /// The group whose U the tasks of a stage make.
 group_kind lmoe_decode_next_group(const lmoe_model *model, const stage *now, size_t *layer);
 /// Outputs [*first, *end) that a task computes: of one linear layer after the other in GROUP_ATTENTION, of both in
@@ -158,7 +173,7 @@ void lmoe_decode_tasks(lmoe_decoder *decoder, const stage *stage, worker *self, 
 void lmoe_decode_prepare_input(const lmoe_decoder *decoder, const stage *stage, worker *self);
 void lmoe_decode_prepare_weights(const lmoe_decoder *decoder, const stage *stage, worker *self);
 void lmoe_decode_prepare_u(const lmoe_decoder *decoder, const stage *stage, worker *self);
-void lmoe_decode_gates_task(lmoe_decoder *decoder, const stage *stage, worker *self, size_t task);
+void lmoe_decode_gates_tasks(lmoe_decoder *decoder, const stage *stage, worker *self, size_t first, size_t end);
 void lmoe_decode_factors_task(lmoe_decoder *decoder, const stage *stage, worker *self, size_t task);
 void lmoe_decode_linears_tasks(lmoe_decoder *decoder, const stage *stage, worker *self, size_t first, size_t end);
 void lmoe_decode_attention_task(lmoe_decoder *decoder, const stage *stage, worker *self, size_t task);
@@ -175,8 +190,10 @@ void lmoe_decode_merge(const lmoe_decoder *decoder, size_t parts, float *out);
 /// Turns whole heads of queries, keys or values, and puts them where attention looks for them.
 void lmoe_decode_finish_heads(const lmoe_decoder *decoder, const worker *self, size_t layer, size_t linear,
                               size_t first, size_t end);
-/// Asks for what worker `number` probably reads first in a stage.
-void lmoe_decode_prefetch(const lmoe_decoder *decoder, const stage *next, size_t number);
+/// Asks for what worker `number`, `self`, probably reads first in a stage, now that nothing else is to be done.
+void lmoe_decode_prefetch(const lmoe_decoder *decoder, const stage *next, worker *self, size_t number);
+/// Nanoseconds of a clock.
+uint64_t lmoe_decode_now(void);
 /// Units of the output rows of a group that tasks consist of.
 size_t lmoe_decode_unit(const lmoe_model *model, group_kind group);
 #endif

@@ -44,6 +44,46 @@ void lmoe_decode_prepare_input(const lmoe_decoder *d, const stage *stage, worker
   }
 }
 
+/// The place of an expert among those of a linear layer from `first` on, which follow each other by their columns; that
+/// of the next one where it is not among them.
+static size_t place_of(const lmoe_linear *linear, size_t first, size_t expert) {
+  size_t end = linear->slot_count;
+  // Most often the next one, where most have a say.
+  if (first < end && linear->slots[first].expert >= expert) return first;
+  while (first < end) {
+    const size_t middle = first + (end - first) / 2;
+    if (linear->slots[middle].expert < expert) first = middle + 1; else end = middle;
+  }
+  return first;
+}
+
+static void choose(worker *self, size_t linear, const lmoe_slot *slot) {
+  self->choices[self->choice_count++] = (choice){linear, slot};
+  run *last = self->run_count > 0 ? &self->runs[self->run_count - 1] : NULL;
+  if (last && last->linear == linear && last->first + last->count == slot->first) {
+    last->count += slot->count;
+  } else {
+    self->runs[self->run_count++] = (run){linear, slot->first, slot->count};
+  }
+}
+
+/// Those experts of a linear layer that have a say. Of many a few may have; then most are not looked at.
+static void choose_experts(worker *self, size_t number, const lmoe_linear *linear, int is_sorted, size_t width) {
+  const float *weights = self->weights[number];
+  if (!is_sorted) {
+    for (size_t s = 0; s < linear->slot_count; s++)
+      if (weights[linear->slots[s].expert] != 0) choose(self, number, &linear->slots[s]);
+    return;
+  }
+  size_t place = 0;
+  for (size_t expert = 0; expert < width && place < linear->slot_count; expert++) {
+    if (weights[expert] == 0) continue;
+    place = place_of(linear, place, expert);
+    if (place < linear->slot_count && linear->slots[place].expert == expert)
+      choose(self, number, &linear->slots[place++]);
+  }
+}
+
 /// The weights of the experts, and those that have a say.
 void lmoe_decode_prepare_weights(const lmoe_decoder *d, const stage *stage, worker *self) {
   const uint64_t number = number_of(d, stage);
@@ -53,7 +93,8 @@ void lmoe_decode_prepare_weights(const lmoe_decoder *d, const stage *stage, work
   const lmoe_linear *linears[MOST_LINEARS];
   const size_t count = lmoe_decode_linears(model, stage->group, stage->layer, linears);
   const int is_layer = stage->group != GROUP_HEAD && model->layers[stage->layer].experts_gate != NULL;
-  self->run_count = 0;
+  self->choice_count = self->run_count = 0;
+  const linear_plan *plans = lmoe_decode_linear_plans(d, stage->group, stage->layer);
   for (size_t i = 0; i < count; i++) {
     const lmoe_gate *gate = lmoe_decode_gate(model, stage->group, stage->layer, i);
     float *own = self->own_weights + i * model->gate_width;
@@ -69,16 +110,7 @@ void lmoe_decode_prepare_weights(const lmoe_decoder *d, const stage *stage, work
                        : !is_layer     ? model->weights
                        : stage->group == GROUP_ATTENTION ? self->own_weights
                                        : d->layer_weights;
-    for (size_t s = 0; s < linears[i]->slot_count; s++) {
-      const lmoe_slot *slot = &linears[i]->slots[s];
-      if (self->weights[i][slot->expert] == 0) continue;
-      run *last = self->run_count > 0 ? &self->runs[self->run_count - 1] : NULL;
-      if (last && last->linear == i && last->first + last->count == slot->first) {
-        last->count += slot->count;
-      } else {
-        self->runs[self->run_count++] = (run){i, slot->first, slot->count};
-      }
-    }
+    choose_experts(self, i, linears[i], plans[i].is_sorted, model->gate_width);
   }
 }
 
@@ -110,12 +142,10 @@ void lmoe_decode_prepare_u(const lmoe_decoder *d, const stage *stage, worker *se
   const int is_gathered = parts_of_u(d, stage) > 0;
   const float *u = is_gathered ? self->u : d->u;
   if (is_gathered) gather_u(d, stage, self, count);
-  for (size_t i = 0; i < count; i++) {
-    for (size_t s = 0; s < linears[i]->slot_count; s++) {
-      const lmoe_slot *slot = &linears[i]->slots[s];
-      const float weight = self->weights[i][slot->expert];
-      const size_t place = i * d->ranks + slot->first;
-      if (weight != 0) self->kernels->scale(u + place, weight * slot->scaling, slot->count, self->u + place);
-    }
+  for (size_t c = 0; c < self->choice_count; c++) {
+    const choice *own = &self->choices[c];
+    const size_t place = own->linear * d->ranks + own->slot->first;
+    const float weight = self->weights[own->linear][own->slot->expert];
+    self->kernels->scale(u + place, weight * own->slot->scaling, own->slot->count, self->u + place);
   }
 }

@@ -28,15 +28,6 @@ static void add_panels(const worker *self, const lmoe_matrix *up, const float *u
   }
 }
 
-void lmoe_decode_gates_task(lmoe_decoder *d, const stage *stage, worker *self, size_t task) {
-  for (size_t i = 0; i < MOST_LINEARS; i++) {
-    const lmoe_gate *gate = lmoe_decode_gate(&d->model, stage->group, stage->layer, i);
-    if (!lmoe_decode_is_large(gate)) continue;
-    multiply(d, self, &gate->rows, part(task, stage->tasks, gate->routed), part(task + 1, stage->tasks, gate->routed),
-             d->scores[i], 0);
-  }
-}
-
 /// Some of the rows of A of the experts that have a say.
 void lmoe_decode_factors_task(lmoe_decoder *d, const stage *stage, worker *self, size_t task) {
   enum { UNIT = 4 };
@@ -60,12 +51,13 @@ void lmoe_decode_factors_task(lmoe_decoder *d, const stage *stage, worker *self,
 }
 
 /// y[j] *= 1 + sum of g (c - 1).
-static void rescale(const lmoe_linear *linear, const float *weights, size_t first, size_t end, float *y) {
+static void rescale(const worker *self, size_t linear, size_t first, size_t end, float *y) {
   for (size_t j = first; j < end; j++) {
     float factor = 1;
-    for (size_t s = 0; s < linear->slot_count; s++) {
-      const lmoe_slot *slot = &linear->slots[s];
-      if (slot->rescaling && weights[slot->expert] != 0) factor += weights[slot->expert] * slot->rescaling[j];
+    for (size_t c = 0; c < self->choice_count; c++) {
+      const lmoe_slot *slot = self->choices[c].slot;
+      if (self->choices[c].linear == linear && slot->rescaling)
+        factor += self->weights[linear][slot->expert] * slot->rescaling[j];
     }
     y[j] *= factor;
   }
@@ -101,10 +93,10 @@ static size_t targets_of(const lmoe_decoder *d, const stage *stage, const worker
   const lmoe_linear *linears[MOST_LINEARS];
   const size_t count = lmoe_decode_linears(&d->model, stage->group, stage->layer, linears);
   float *const attention[] = {d->q, d->k, d->v}, *const feed_forward[] = {d->gated, d->upward};
+  const linear_plan *plans = lmoe_decode_linear_plans(d, stage->group, stage->layer);
   for (size_t i = 0; i < count; i++) {
     target *own = &targets[i];
-    *own = (target){.linear = linears[i], .is_laid_out = lmoe_decode_laid_out(d, stage->group, stage->layer)[i].up};
-    for (size_t s = 0; s < linears[i]->slot_count; s++) own->rescales |= linears[i]->slots[s].rescaling != NULL;
+    *own = (target){.linear = linears[i], .is_laid_out = plans[i].up, .rescales = plans[i].rescales};
     switch (stage->group) {
       case GROUP_ATTENTION: own->y = attention[i]; break;
       case GROUP_FEED_FORWARD: own->y = feed_forward[i]; break;
@@ -118,19 +110,48 @@ static size_t targets_of(const lmoe_decoder *d, const stage *stage, const worker
   return count;
 }
 
+/// Outputs of tasks [task, end_task).
+static void outputs_of(const lmoe_decoder *d, const stage *stage, size_t task, size_t end_task, size_t *first,
+                       size_t *end) {
+  size_t other;
+  lmoe_decode_outputs(&d->model, stage, task, first, &other);
+  lmoe_decode_outputs(&d->model, stage, end_task - 1, &other, end);
+}
+
 /// Outputs [first, end) of the base, W x.
-static void multiply_base(const lmoe_decoder *d, worker *self, const target *target, size_t place, size_t first,
-                          size_t end) {
-  for (size_t r = 0; r < self->run_count && !target->is_laid_out; r++)
-    if (self->runs[r].linear == place) prefetch_up(&target->linear->up, &self->runs[r], first, end);
-  multiply(d, self, &target->linear->weight, first, end, target->sum, target->accumulates && target->sum == target->y);
+static void multiply_base(const lmoe_decoder *d, const stage *stage, worker *self, const target *targets, size_t count,
+                          size_t first, size_t end) {
+  size_t low, high;
+  for (size_t i = 0; i < count; i++) {
+    const target *own = &targets[i];
+    if (lmoe_decode_own_outputs(&d->model, stage, i, first, end, &low, &high))
+      multiply(d, self, &own->linear->weight, low, high, own->sum, own->accumulates && own->sum == own->y);
+  }
+}
+
+/// Rows of large gates; and of the base, which nobody has to wait with for what the gates make of them.
+void lmoe_decode_gates_tasks(lmoe_decoder *d, const stage *stage, worker *self, size_t task, size_t end_task) {
+  const uint64_t start = d->times ? lmoe_decode_now() : 0;
+  for (size_t i = 0; i < MOST_LINEARS; i++) {
+    const lmoe_gate *gate = lmoe_decode_gate(&d->model, stage->group, stage->layer, i);
+    if (!lmoe_decode_is_large(gate)) continue;
+    multiply(d, self, &gate->rows, part(task, stage->tasks, gate->routed), part(end_task, stage->tasks, gate->routed),
+             d->scores[i], 0);
+  }
+  if (d->times) self->gates_time += lmoe_decode_now() - start;
+  if (!stage->is_base_early) return;
+  target targets[MOST_LINEARS];
+  const size_t count = targets_of(d, stage, self, targets);
+  size_t first, end;
+  outputs_of(d, stage, task, end_task, &first, &end);
+  multiply_base(d, stage, self, targets, count, first, end);
 }
 
 /// What the experts make of outputs [first, end), and the bias.
 static void finish(const lmoe_decoder *d, worker *self, const target *target, size_t place, size_t first, size_t end) {
   const lmoe_linear *linear = target->linear;
   float *sum = target->sum;
-  if (target->rescales) rescale(linear, self->weights[place], first, end, sum);
+  if (target->rescales) rescale(self, place, first, end, sum);
   add_experts(d, self, linear, target->is_laid_out, place, first, end, sum);
   if (linear->bias) {
     const char *bias = (const char *)linear->bias + first * float_bytes(linear->bias_kind);
@@ -139,28 +160,48 @@ static void finish(const lmoe_decoder *d, worker *self, const target *target, si
   if (sum != target->y) self->kernels->add(target->y + first, sum + first, end - first);
 }
 
+/// Asks for what experts whose factors are not laid out have of outputs [first, end).
+static void prefetch_ups(const lmoe_decoder *d, const stage *stage, const worker *self, const target *targets,
+                         size_t first, size_t end) {
+  size_t low, high;
+  for (size_t r = 0; r < self->run_count; r++) {
+    const run *own = &self->runs[r];
+    const target *target = &targets[own->linear];
+    if (!target->is_laid_out && lmoe_decode_own_outputs(&d->model, stage, own->linear, first, end, &low, &high))
+      prefetch_up(&target->linear->up, own, low, high);
+  }
+}
+
+/// Outputs [first, end), with whatever belongs to them behind the linear layers.
+static void finish_outputs(const lmoe_decoder *d, const stage *stage, worker *self, const target *targets,
+                           size_t count, size_t first, size_t end) {
+  size_t low, high;
+  for (size_t i = 0; i < count; i++) {
+    if (!lmoe_decode_own_outputs(&d->model, stage, i, first, end, &low, &high)) continue;
+    finish(d, self, &targets[i], i, low, high);
+    if (stage->group == GROUP_ATTENTION) lmoe_decode_finish_heads(d, self, stage->layer, i, low, high);
+  }
+  if (stage->group == GROUP_FEED_FORWARD)
+    self->kernels->silu_multiply(d->gated + first, d->upward + first, end - first);
+}
+
 void lmoe_decode_linears_tasks(lmoe_decoder *d, const stage *stage, worker *self, size_t task, size_t end_task) {
-  const lmoe_model *model = &d->model;
   target targets[MOST_LINEARS];
   const size_t count = targets_of(d, stage, self, targets);
-  size_t first, end, low, high;
+  size_t first, end;
   // First the rows of all tasks, one long run of memory, then what lies together for each.
-  lmoe_decode_outputs(model, stage, task, &first, &low);
-  lmoe_decode_outputs(model, stage, end_task - 1, &high, &end);
-  for (size_t i = 0; i < count; i++)
-    if (lmoe_decode_own_outputs(model, stage, i, first, end, &low, &high))
-      multiply_base(d, self, &targets[i], i, low, high);
+  outputs_of(d, stage, task, end_task, &first, &end);
+  prefetch_ups(d, stage, self, targets, first, end);
+  if (!stage->is_base_early) multiply_base(d, stage, self, targets, count, first, end);
+  if (!stage->strips) {
+    if (first < end) finish_outputs(d, stage, self, targets, count, first, end);
+    return;
+  }
   for (; task < end_task; task++) {
-    lmoe_decode_outputs(model, stage, task, &first, &end);
+    lmoe_decode_outputs(&d->model, stage, task, &first, &end);
     if (first >= end) continue;
-    self->strip = stage->strips ? stage->strips[task] : NULL;
-    for (size_t i = 0; i < count; i++) {
-      if (!lmoe_decode_own_outputs(model, stage, i, first, end, &low, &high)) continue;
-      finish(d, self, &targets[i], i, low, high);
-      if (stage->group == GROUP_ATTENTION) lmoe_decode_finish_heads(d, self, stage->layer, i, low, high);
-    }
-    if (stage->group == GROUP_FEED_FORWARD)
-      self->kernels->silu_multiply(d->gated + first, d->upward + first, end - first);
+    self->strip = stage->strips[task];
+    finish_outputs(d, stage, self, targets, count, first, end);
     if (stage->makes_u) lmoe_decode_make_u(d, stage, self, task, first, end);
   }
 }

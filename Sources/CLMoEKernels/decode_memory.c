@@ -41,7 +41,7 @@ static size_t lay_out(lmoe_decoder *d, char *memory, const needs *needs, size_t 
 #define FLOATS(count) lmoe_decode_take(at, &total, (count) * sizeof(float))
   d->stages = lmoe_decode_take(at, &total, stages * sizeof *d->stages);
   d->workers = lmoe_decode_take(at, &total, d->worker_count * sizeof *d->workers);
-  d->laid_out = lmoe_decode_take(at, &total, (LINEARS * model->layer_count + 1) * sizeof *d->laid_out);
+  d->linears = lmoe_decode_take(at, &total, (LINEARS * model->layer_count + 1) * sizeof *d->linears);
   d->claims = lmoe_decode_take(at, &total, d->worker_count * sizeof *d->claims);
   d->q = FLOATS(model->heads * model->head_width);
   d->k = FLOATS(model->key_heads * model->head_width);
@@ -61,6 +61,7 @@ static size_t lay_out(lmoe_decoder *d, char *memory, const needs *needs, size_t 
     own.scores = FLOATS(2 * needs->width);
     own.members = lmoe_decode_take(at, &total, needs->width * sizeof *own.members);
     own.u = FLOATS(MOST_LINEARS * needs->ranks);
+    own.choices = lmoe_decode_take(at, &total, (needs->slots + 1) * sizeof *own.choices);
     own.runs = lmoe_decode_take(at, &total, (needs->slots + 1) * sizeof *own.runs);
     own.apart = FLOATS(needs->outputs > ATTENTION_PART * model->heads ? needs->outputs : ATTENTION_PART * model->heads);
     own.slice = FLOATS(needs->inputs + Q8_PANEL);

@@ -22,6 +22,11 @@ size_t lmoe_decode_linears(const lmoe_model *model, group_kind group, size_t lay
   }
 }
 
+linear_plan *lmoe_decode_linear_plans(const lmoe_decoder *decoder, group_kind group, size_t layer) {
+  static const size_t places[] = {0, 3, 4, 6, 0};
+  return &decoder->linears[LINEARS * layer + places[group]];
+}
+
 static int has_experts(const lmoe_layer *layer) {
   return layer->query.slot_count || layer->key.slot_count || layer->value.slot_count || layer->output.slot_count ||
          layer->gate.slot_count || layer->up.slot_count || layer->down.slot_count;
@@ -117,25 +122,45 @@ static int is_early(const lmoe_decoder *decoder, group_kind group, size_t layer)
   const size_t count = lmoe_decode_linears(model, group, layer, linears);
   if (group == GROUP_ATTENTION && layer == 0) return 0;
   for (size_t i = 0; i < count; i++)
-    if (linears[i]->slot_count > 0 && !lmoe_decode_laid_out(decoder, group, layer)[i].down) return 0;
+    if (linears[i]->slot_count > 0 && !lmoe_decode_linear_plans(decoder, group, layer)[i].down) return 0;
   return 1;
+}
+
+static void look_at(const lmoe_linear *linear, linear_plan *plan) {
+  plan->rescales = 0;
+  plan->is_sorted = 1;
+  for (size_t s = 0; s < linear->slot_count; s++) {
+    plan->rescales |= linear->slots[s].rescaling != NULL;
+    plan->is_sorted &= s == 0 || linear->slots[s - 1].expert < linear->slots[s].expert;
+  }
 }
 
 static void add_group(lmoe_decoder *decoder, group_kind group, size_t layer) {
   const lmoe_model *model = &decoder->model;
   const lmoe_linear *linears[MOST_LINEARS];
   const size_t count = lmoe_decode_linears(model, group, layer, linears);
-  size_t bytes = 0, outputs = 0, factors = 0, ranks = 0, gates = 0;
+  linear_plan *plans = lmoe_decode_linear_plans(decoder, group, layer);
+  size_t base = 0, ups = 0, outputs = 0, factors = 0, ranks = 0, gates = 0;
+  int rescales = 0;
   for (size_t i = 0; i < count; i++) {
+    look_at(linears[i], &plans[i]);
+    rescales |= plans[i].rescales;
     const lmoe_gate *gate = lmoe_decode_gate(model, group, layer, i);
     if (lmoe_decode_is_large(gate)) gates += all_bytes(&gate->rows);
-    bytes += all_bytes(&linears[i]->weight) + all_bytes(&linears[i]->up);
+    base += all_bytes(&linears[i]->weight);
+    ups += all_bytes(&linears[i]->up);
     outputs += linears[i]->weight.rows;
     factors += all_bytes(&linears[i]->down);
     ranks += linears[i]->down.rows;
   }
   if (group == GROUP_FEED_FORWARD) outputs /= 2;
-  if (gates > 0) add_stage(decoder, STAGE_GATES, group, layer, tasks_for(gates, gates));
+  const size_t unit = lmoe_decode_unit(model, group), units = (outputs + unit - 1) / unit;
+  // What magnitudes rescale, a task sums apart.
+  const int is_base_early = gates > 0 && !rescales;
+  if (gates > 0) {
+    add_stage(decoder, STAGE_GATES, group, layer, is_base_early ? tasks_for(gates + base, units) : tasks_for(gates, gates));
+    decoder->stages[decoder->stage_count - 1].is_base_early = is_base_early;
+  }
   size_t parts = 0;
   const int is_made_before = ranks > 0 && gates == 0 && is_early(decoder, group, layer);
   if (is_made_before) {
@@ -148,9 +173,9 @@ static void add_group(lmoe_decoder *decoder, group_kind group, size_t layer) {
     decoder->stages[decoder->stage_count - 1].is_spare = is_made_before;
     if (is_made_before) decoder->spare_tasks += decoder->stages[decoder->stage_count - 1].tasks;
   }
-  const size_t unit = lmoe_decode_unit(model, group);
-  add_stage(decoder, STAGE_LINEARS, group, layer, tasks_for(bytes, (outputs + unit - 1) / unit));
+  add_stage(decoder, STAGE_LINEARS, group, layer, tasks_for(base + ups, units));
   decoder->stages[decoder->stage_count - 1].u_parts = parts;
+  decoder->stages[decoder->stage_count - 1].is_base_early = is_base_early;
 }
 
 void lmoe_decode_add_stages(lmoe_decoder *decoder) {

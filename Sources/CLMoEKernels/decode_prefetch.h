@@ -17,6 +17,16 @@ static inline void prefetch_up(const lmoe_matrix *up, const run *own, size_t fir
     for (size_t offset = 0; offset <= bytes; offset += LINE) __builtin_prefetch(at + offset, 0, 2);
 }
 
+/// Asks for rows [first, end) of A, as many as leave room in the nearest caches.
+static inline void prefetch_rows(const lmoe_matrix *down, size_t first, size_t end) {
+  enum { ROOM = 32 << 10 };
+  const lmoe_term from = term_of(down, first, NULL, 1);
+  size_t bytes = bytes_of(down, (end - first) * down->columns);
+  if (bytes > ROOM) bytes = ROOM;
+  for (size_t offset = 0; offset < bytes; offset += LINE)
+    __builtin_prefetch((const char *)from.weight + offset, 0, 2);
+}
+
 /// Begins a task's strip, and asks for it at once.
 static inline void prefetch_strip(const stage *stage, worker *self, size_t task) {
   self->strip = stage->strips[task];

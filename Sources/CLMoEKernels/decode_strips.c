@@ -28,11 +28,6 @@ static int is_dense(const lmoe_model *model, group_kind group, size_t layer, siz
   return !gate || gate->normaliser == LMOE_WEIGHTS_PLAIN || gate->normaliser == LMOE_WEIGHTS_SOFTMAX;
 }
 
-laid_out *lmoe_decode_laid_out(const lmoe_decoder *decoder, group_kind group, size_t layer) {
-  static const size_t places[] = {0, 3, 4, 6, 0};
-  return &decoder->laid_out[LINEARS * layer + places[group]];
-}
-
 /// Says of each linear layer what is laid out: nothing, or what can be. Returns the bytes of the base.
 static size_t choose(lmoe_decoder *decoder, int lays_out) {
   // Parts of U of many ranks would take longer to add up than another stage does.
@@ -49,7 +44,7 @@ static size_t choose(lmoe_decoder *decoder, int lays_out) {
       base += all_bytes(&linears[i]->weight);
       // Of experts that are chosen token by token, a rank at a time is read from where it is.
       const int can = lays_out && is_dense(model, group, layer, i);
-      laid_out *own = lmoe_decode_laid_out(decoder, group, layer) + i;
+      linear_plan *own = lmoe_decode_linear_plans(decoder, group, layer) + i;
       own->up = can && can_lay_out(decoder, up, decoder->kernels->integers->up_q8_0 != NULL);
       own->down = can && down->rows <= MOST_EARLY_RANKS &&
                   can_lay_out(decoder, down, decoder->kernels->integers->down_q8_0 != NULL);
@@ -79,7 +74,7 @@ static size_t pieces_of(const lmoe_decoder *decoder, const stage *stage, size_t 
   if (first >= end) return 0;
   if (stage->kind == STAGE_LINEARS) {
     const size_t count = lmoe_decode_linears(model, stage->group, stage->layer, linears);
-    const laid_out *own = lmoe_decode_laid_out(decoder, stage->group, stage->layer);
+    const linear_plan *own = lmoe_decode_linear_plans(decoder, stage->group, stage->layer);
     for (size_t i = 0; i < count; i++)
       if (own[i].up && lmoe_decode_own_outputs(model, stage, i, first, end, &low, &high))
         pieces[made++] = (piece){&linears[i]->up, 1, low, high};

@@ -116,6 +116,39 @@ import class LMoEFormat.Bundle
     }
   }
 
+  /// Gates of more than 16,384 elements are a stage's, which makes W x with them; but not where magnitudes rescale
+  /// that.
+  @Test(arguments: [Gate.Scope.layer, .module], ["plain", "blocks", "magnitudes"])
+  func `many experts of which few have a say`(scope: Gate.Scope, kind: String) throws {
+    let fixture = try RuntimeFixture()
+    let isSmall = kind == "magnitudes"
+    let names =
+      isSmall
+      ? ["all-linear", "dora", "second", "dora-rslora"].map { "variants/llama/" + $0 }
+      : ["arithmetic", "json", "sql", "verse"].map { "embedded/" + $0 }
+    // Of inputs of 32 and 128.
+    let count = isSmall ? 520 : 132
+    let plain = try fixture.bundle(
+      base: isSmall ? "families/llama" : "embedded/base",
+      experts: (0..<count).map { ("e\($0)", names[$0 % names.count]) }, codec: .raw)
+    let bundle = kind == "blocks" ? try fixture.quantized(plain, base: .q4_0, experts: .q8_0) : plain
+    let writer = try BundleWriter(appendingTo: bundle.path)
+    try writer.addGate(
+      NewGate.random(in: bundle, scope: scope, normaliser: .topKRenormalised(3), seed: 5, deviation: 1),
+      named: "g")
+    try writer.commit(note: "test")
+    let gated = try Bundle(path: bundle.path)
+    let decoding = try model(gated, .gate("g"))
+    let tokens = numbers(24, below: decoding.configuration.vocabularySize)
+    let wanted = try model(gated, .gate("g"), usesDecoder: false).logits(tokens, steps: ones(tokens))
+    let found = try decoding.logits(tokens, steps: ones(tokens))
+    #expect(decoding.decoder != nil)
+    #expect(deviation(found, wanted) <= (kind == "blocks" ? 5e-4 : 1e-5))
+    for pool in Self.pools {
+      #expect(try model(gated, .gate("g"), on: pool).logits(tokens, steps: ones(tokens)) == found)
+    }
+  }
+
   @Test(arguments: [QuantizedType.q8_0, .q4_0, .i8, .i4Group32, .nf4])
   func `blocks, and experts of blocks`(type: QuantizedType) throws {
     let fixture = try RuntimeFixture()
