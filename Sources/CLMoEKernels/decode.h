@@ -26,7 +26,7 @@ typedef struct {
   size_t u_parts;
   /// Whether it is left out where attention's tasks have made U.
   int is_spare;
-  /// Whether W x is the gates' stage's, not that of B U.
+  /// Whether the stage of gates has made W x.
   int is_base_early;
   /// Where what each task takes of the factors that are laid out begins, and where the last one's ends. Null where
   /// nothing is laid out.
@@ -84,8 +84,8 @@ typedef struct {
   choice *choices;
   run *runs;
   size_t choice_count, run_count;
-  /// Sums that are changed before they are added to others.
-  float *apart;
+  /// Scores of attention.
+  float *attention;
   /// What is left of the task's strip.
   const char *strip;
   /// Columns of the next group's input, and the same as integers.
@@ -115,6 +115,8 @@ struct lmoe_decoder {
   size_t ranks;
   /// Shared among workers.
   float *q, *k, *v, *mixed, *gated, *upward;
+  /// Sums that magnitudes rescale before they are added to the residual stream.
+  float *apart;
   /// What the layer's gate made of the token.
   float *layer_weights;
   float *scores[MOST_LINEARS];

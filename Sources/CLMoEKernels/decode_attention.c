@@ -79,7 +79,7 @@ static void attend(lmoe_decoder *d, worker *self, size_t layer, size_t head, siz
                     .is_transposed = 1,
                     .depth = width};
   const size_t count = high - low;
-  float *scores = self->apart;
+  float *scores = self->attention;
   self->kernels->gemm(heads, &term, 1, 0, count, scores, (ptrdiff_t)count, 0, self->scratch);
   for (size_t i = 0; i < heads; i++) {
     const float log = self->kernels->softmax(scores + i * count, count);

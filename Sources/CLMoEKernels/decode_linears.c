@@ -89,7 +89,7 @@ typedef struct {
 } target;
 
 /// The targets of a stage; what magnitudes rescale is summed apart.
-static size_t targets_of(const lmoe_decoder *d, const stage *stage, const worker *self, target targets[MOST_LINEARS]) {
+static size_t targets_of(const lmoe_decoder *d, const stage *stage, target targets[MOST_LINEARS]) {
   const lmoe_linear *linears[MOST_LINEARS];
   const size_t count = lmoe_decode_linears(&d->model, stage->group, stage->layer, linears);
   float *const attention[] = {d->q, d->k, d->v}, *const feed_forward[] = {d->gated, d->upward};
@@ -105,7 +105,7 @@ static size_t targets_of(const lmoe_decoder *d, const stage *stage, const worker
         own->y = d->model.residual;
         own->accumulates = 1;
     }
-    own->sum = own->rescales && own->accumulates ? self->apart : own->y;
+    own->sum = own->rescales && own->accumulates ? d->apart : own->y;
   }
   return count;
 }
@@ -139,9 +139,8 @@ void lmoe_decode_gates_tasks(lmoe_decoder *d, const stage *stage, worker *self, 
              d->scores[i], 0);
   }
   if (d->times) self->gates_time += lmoe_decode_now() - start;
-  if (!stage->is_base_early) return;
   target targets[MOST_LINEARS];
-  const size_t count = targets_of(d, stage, self, targets);
+  const size_t count = targets_of(d, stage, targets);
   size_t first, end;
   outputs_of(d, stage, task, end_task, &first, &end);
   multiply_base(d, stage, self, targets, count, first, end);
@@ -187,7 +186,7 @@ static void finish_outputs(const lmoe_decoder *d, const stage *stage, worker *se
 
 void lmoe_decode_linears_tasks(lmoe_decoder *d, const stage *stage, worker *self, size_t task, size_t end_task) {
   target targets[MOST_LINEARS];
-  const size_t count = targets_of(d, stage, self, targets);
+  const size_t count = targets_of(d, stage, targets);
   size_t first, end;
   // First the rows of all tasks, one long run of memory, then what lies together for each.
   outputs_of(d, stage, task, end_task, &first, &end);

@@ -15,7 +15,7 @@ void *lmoe_decode_take(char **memory, size_t *total, size_t bytes) {
 /// The largest of what is needed; `width` is that of scores: the columns of the gates' weights, or the members of a
 /// gate that weighs a column more than once.
 typedef struct {
-  size_t inputs, outputs, ranks, slots, width;
+  size_t inputs, ranks, slots, width;
 } needs;
 
 static void add_needs(needs *needs, const lmoe_model *model, group_kind group, size_t layer) {
@@ -25,7 +25,6 @@ static void add_needs(needs *needs, const lmoe_model *model, group_kind group, s
   for (size_t i = 0; i < count; i++) {
     const lmoe_matrix *weight = &linears[i]->weight;
     if (weight->columns > needs->inputs) needs->inputs = weight->columns;
-    if (group != GROUP_HEAD && weight->rows > needs->outputs) needs->outputs = weight->rows;
     if (linears[i]->down.rows > needs->ranks) needs->ranks = linears[i]->down.rows;
     slots += linears[i]->slot_count;
     const lmoe_gate *gate = lmoe_decode_gate(model, group, layer, i);
@@ -49,6 +48,7 @@ static size_t lay_out(lmoe_decoder *d, char *memory, const needs *needs, size_t 
   d->mixed = FLOATS(model->heads * model->head_width);
   d->gated = FLOATS(model->inner);
   d->upward = FLOATS(model->inner);
+  d->apart = FLOATS(model->hidden);
   d->layer_weights = FLOATS(model->gate_width);
   for (int i = 0; i < MOST_LINEARS; i++) d->scores[i] = FLOATS(needs->width);
   d->u = FLOATS(MOST_LINEARS * needs->ranks);
@@ -63,7 +63,7 @@ static size_t lay_out(lmoe_decoder *d, char *memory, const needs *needs, size_t 
     own.u = FLOATS(MOST_LINEARS * needs->ranks);
     own.choices = lmoe_decode_take(at, &total, (needs->slots + 1) * sizeof *own.choices);
     own.runs = lmoe_decode_take(at, &total, (needs->slots + 1) * sizeof *own.runs);
-    own.apart = FLOATS(needs->outputs > ATTENTION_PART * model->heads ? needs->outputs : ATTENTION_PART * model->heads);
+    own.attention = FLOATS(ATTENTION_PART * model->heads);
     own.slice = FLOATS(needs->inputs + Q8_PANEL);
     own.slice_integers = lmoe_decode_take(at, &total, lmoe_integer_row_bytes(needs->inputs + Q8_PANEL));
     if (memory) d->workers[w] = own;
@@ -83,7 +83,6 @@ lmoe_decoder *lmoe_decoder_create(const lmoe_model *model, size_t workers) {
   for (size_t layer = 0; layer < model->layer_count; layer++)
     for (group_kind group = GROUP_ATTENTION; group <= GROUP_DOWN; group++) add_needs(&needs, model, group, layer);
   add_needs(&needs, model, GROUP_HEAD, model->layer_count);
-  if (model->head.slot_count > 0 && model->head.weight.rows > needs.outputs) needs.outputs = model->head.weight.rows;
   const size_t stages = 13 * model->layer_count + 3, bytes = lay_out(decoder, NULL, &needs, stages);
   decoder->memory = aligned_alloc(LINE, bytes);
   if (!decoder->memory) {

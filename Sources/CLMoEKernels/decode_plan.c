@@ -141,10 +141,8 @@ static void add_group(lmoe_decoder *decoder, group_kind group, size_t layer) {
   const size_t count = lmoe_decode_linears(model, group, layer, linears);
   linear_plan *plans = lmoe_decode_linear_plans(decoder, group, layer);
   size_t base = 0, ups = 0, outputs = 0, factors = 0, ranks = 0, gates = 0;
-  int rescales = 0;
   for (size_t i = 0; i < count; i++) {
     look_at(linears[i], &plans[i]);
-    rescales |= plans[i].rescales;
     const lmoe_gate *gate = lmoe_decode_gate(model, group, layer, i);
     if (lmoe_decode_is_large(gate)) gates += all_bytes(&gate->rows);
     base += all_bytes(&linears[i]->weight);
@@ -155,12 +153,7 @@ static void add_group(lmoe_decoder *decoder, group_kind group, size_t layer) {
   }
   if (group == GROUP_FEED_FORWARD) outputs /= 2;
   const size_t unit = lmoe_decode_unit(model, group), units = (outputs + unit - 1) / unit;
-  // What magnitudes rescale, a task sums apart.
-  const int is_base_early = gates > 0 && !rescales;
-  if (gates > 0) {
-    add_stage(decoder, STAGE_GATES, group, layer, is_base_early ? tasks_for(gates + base, units) : tasks_for(gates, gates));
-    decoder->stages[decoder->stage_count - 1].is_base_early = is_base_early;
-  }
+  if (gates > 0) add_stage(decoder, STAGE_GATES, group, layer, tasks_for(gates + base, units));
   size_t parts = 0;
   const int is_made_before = ranks > 0 && gates == 0 && is_early(decoder, group, layer);
   if (is_made_before) {
@@ -175,7 +168,7 @@ static void add_group(lmoe_decoder *decoder, group_kind group, size_t layer) {
   }
   add_stage(decoder, STAGE_LINEARS, group, layer, tasks_for(base + ups, units));
   decoder->stages[decoder->stage_count - 1].u_parts = parts;
-  decoder->stages[decoder->stage_count - 1].is_base_early = is_base_early;
+  decoder->stages[decoder->stage_count - 1].is_base_early = gates > 0;
 }
 
 void lmoe_decode_add_stages(lmoe_decoder *decoder) {

@@ -166,8 +166,8 @@ INLINE void add_two_blocks(const int rows, const uint8_t *const weight[COLUMNS],
 }
 
 /// Adds a stretch of four rows of the weight times `rows` rows of x from element k on.
-INLINE void add_one_stretch(const int rows, const integer_form form, const uint8_t *const weight[COLUMNS], const row_of_x *x,
-                      size_t k, vec sum[][COLUMNS]) {
+INLINE void add_one_stretch(const int rows, const integer_form form, const uint8_t *const weight[COLUMNS],
+                            const row_of_x *x, size_t k, vec sum[][COLUMNS]) {
   enum { PARTS = 8 };
   const int parts = stretch_elements(form) / SPAN;
   const int has_heads = form == FORM_Q4_K || form == FORM_Q6_K, is_plain = form == FORM_I8_ROW;

@@ -116,8 +116,8 @@ import class LMoEFormat.Bundle
     }
   }
 
-  /// Gates of more than 16,384 elements are a stage's, which makes W x with them; but not where magnitudes rescale
-  /// that.
+  /// Gates of more than 16,384 elements are a stage's, which makes W x with them; where magnitudes rescale that, it is
+  /// kept apart from what it is added to.
   @Test(arguments: [Gate.Scope.layer, .module], ["plain", "blocks", "magnitudes"])
   func `many experts of which few have a say`(scope: Gate.Scope, kind: String) throws {
     let fixture = try RuntimeFixture()
@@ -168,6 +168,32 @@ import class LMoEFormat.Bundle
         let other = try model(bundle, selection, on: pool)
         #expect(try other.logits(tokens, steps: ones(tokens)) == found)
       }
+    }
+  }
+
+  /// The ranks of experts that weigh nothing lie before, between and behind those of the others.
+  @Test(arguments: [nil, QuantizedType.q8_0])
+  func `strips of which only some ranks have a say`(type: QuantizedType?) throws {
+    let fixture = try RuntimeFixture()
+    let names = ["rank-1", "all-linear", "rank-1", "second", "bf16"]
+    let plain = try fixture.bundle(
+      base: "families/llama", experts: names.enumerated().map { ("e\($0)", "variants/llama/" + $1) },
+      codec: .raw)
+    let bundle = try type.map { try fixture.quantized(plain, experts: $0) } ?? plain
+    let writer = try BundleWriter(appendingTo: bundle.path)
+    let weights = zip(bundle.banks(ofKind: "expert"), [0, 1.5, 0, -0.5, 0])
+      .map { Gate.Weight(expert: $0.id, value: $1) }
+    try writer.addGate(NewGate.constant(weights, scope: .layer), named: "g")
+    try writer.commit(note: "test")
+    let gated = try Bundle(path: bundle.path)
+    let decoding = try model(gated, .gate("g"))
+    let tokens = numbers(60, below: decoding.configuration.vocabularySize)
+    let wanted = try model(gated, .gate("g"), usesDecoder: false).logits(tokens, steps: ones(tokens))
+    let found = try decoding.logits(tokens, steps: ones(tokens))
+    #expect(decoding.decoder != nil)
+    #expect(deviation(found, wanted) <= (type == nil ? 1e-5 : 5e-4))
+    for pool in Self.pools {
+      #expect(try model(gated, .gate("g"), on: pool).logits(tokens, steps: ones(tokens)) == found)
     }
   }
 
