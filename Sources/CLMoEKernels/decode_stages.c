@@ -2,6 +2,9 @@
 // ATTENTION_PART positions is put together of parts, and so is U where it is made while its input comes about.
 #include "decode_prefetch.h"
 
+// A worker asks for what comes next when it finds nothing left to do. If it is so late that the others are far ahead, it
+// sees numbers of a later layer or token; nothing comes of that, for no task of the stage in between is left for it.
+
 /// The first of so many rows that worker `number` begins with.
 static size_t first_row(const lmoe_decoder *d, size_t number, size_t rows) { return number * rows / d->worker_count; }
 
