@@ -132,18 +132,24 @@ import class LMoEFormat.Bundle
       base: isSmall ? "families/llama" : "embedded/base",
       experts: (0..<count).map { ("e\($0)", names[$0 % names.count]) }, codec: .raw)
     let bundle = kind == "blocks" ? try fixture.quantized(plain, base: .q4_0, experts: .q8_0) : plain
+    let gate = try NewGate.random(
+      in: bundle, scope: scope, normaliser: .topKRenormalised(3), seed: 5, deviation: 1)
+    try compare(bundle, behind: gate, tokens: 24, within: kind == "blocks" ? 5e-4 : 1e-5)
+  }
+
+  /// Adds a gate, and compares token after token with passes of one row, and on other numbers of workers.
+  private func compare(_ bundle: Bundle, behind gate: NewGate, tokens count: Int, within limit: Double) throws
+  {
     let writer = try BundleWriter(appendingTo: bundle.path)
-    try writer.addGate(
-      NewGate.random(in: bundle, scope: scope, normaliser: .topKRenormalised(3), seed: 5, deviation: 1),
-      named: "g")
+    try writer.addGate(gate, named: "g")
     try writer.commit(note: "test")
     let gated = try Bundle(path: bundle.path)
     let decoding = try model(gated, .gate("g"))
-    let tokens = numbers(24, below: decoding.configuration.vocabularySize)
+    let tokens = numbers(count, below: decoding.configuration.vocabularySize)
     let wanted = try model(gated, .gate("g"), usesDecoder: false).logits(tokens, steps: ones(tokens))
     let found = try decoding.logits(tokens, steps: ones(tokens))
     #expect(decoding.decoder != nil)
-    #expect(deviation(found, wanted) <= (kind == "blocks" ? 5e-4 : 1e-5))
+    #expect(deviation(found, wanted) <= limit)
     for pool in Self.pools {
       #expect(try model(gated, .gate("g"), on: pool).logits(tokens, steps: ones(tokens)) == found)
     }
@@ -180,21 +186,10 @@ import class LMoEFormat.Bundle
       base: "families/llama", experts: names.enumerated().map { ("e\($0)", "variants/llama/" + $1) },
       codec: .raw)
     let bundle = try type.map { try fixture.quantized(plain, experts: $0) } ?? plain
-    let writer = try BundleWriter(appendingTo: bundle.path)
     let weights = zip(bundle.banks(ofKind: "expert"), [0, 1.5, 0, -0.5, 0])
       .map { Gate.Weight(expert: $0.id, value: $1) }
-    try writer.addGate(NewGate.constant(weights, scope: .layer), named: "g")
-    try writer.commit(note: "test")
-    let gated = try Bundle(path: bundle.path)
-    let decoding = try model(gated, .gate("g"))
-    let tokens = numbers(60, below: decoding.configuration.vocabularySize)
-    let wanted = try model(gated, .gate("g"), usesDecoder: false).logits(tokens, steps: ones(tokens))
-    let found = try decoding.logits(tokens, steps: ones(tokens))
-    #expect(decoding.decoder != nil)
-    #expect(deviation(found, wanted) <= (type == nil ? 1e-5 : 5e-4))
-    for pool in Self.pools {
-      #expect(try model(gated, .gate("g"), on: pool).logits(tokens, steps: ones(tokens)) == found)
-    }
+    try compare(
+      bundle, behind: .constant(weights, scope: .layer), tokens: 60, within: type == nil ? 1e-5 : 5e-4)
   }
 
   /// Heads of 16: a task's columns of o_proj begin and end within a block.
