@@ -44,8 +44,8 @@ void lmoe_decode_prepare_input(const lmoe_decoder *d, const stage *stage, worker
   }
 }
 
-/// The place of an expert among those of a linear layer from `first` on, which follow each other by their columns; that
-/// of the next one where it is not among them.
+/// The place of an expert among those of a linear layer from `first` on; that of the next one where it is not
+/// among them.
 static size_t place_of(const lmoe_linear *linear, size_t first, size_t expert) {
   size_t end = linear->slot_count;
   // Most often the next one, where most have a say.
@@ -68,13 +68,8 @@ static void choose(worker *self, size_t linear, const lmoe_slot *slot) {
 }
 
 /// Those experts of a linear layer that have a say. Of many a few may have; then most are not looked at.
-static void choose_experts(worker *self, size_t number, const lmoe_linear *linear, int is_sorted, size_t width) {
+static void choose_experts(worker *self, size_t number, const lmoe_linear *linear, size_t width) {
   const float *weights = self->weights[number];
-  if (!is_sorted) {
-    for (size_t s = 0; s < linear->slot_count; s++)
-      if (weights[linear->slots[s].expert] != 0) choose(self, number, &linear->slots[s]);
-    return;
-  }
   size_t place = 0;
   for (size_t expert = 0; expert < width && place < linear->slot_count; expert++) {
     if (weights[expert] == 0) continue;
@@ -94,7 +89,6 @@ void lmoe_decode_prepare_weights(const lmoe_decoder *d, const stage *stage, work
   const size_t count = lmoe_decode_linears(model, stage->group, stage->layer, linears);
   const int is_layer = stage->group != GROUP_HEAD && model->layers[stage->layer].experts_gate != NULL;
   self->choice_count = self->run_count = 0;
-  const linear_plan *plans = lmoe_decode_linear_plans(d, stage->group, stage->layer);
   for (size_t i = 0; i < count; i++) {
     const lmoe_gate *gate = lmoe_decode_gate(model, stage->group, stage->layer, i);
     float *own = self->own_weights + i * model->gate_width;
@@ -110,7 +104,7 @@ void lmoe_decode_prepare_weights(const lmoe_decoder *d, const stage *stage, work
                        : !is_layer     ? model->weights
                        : stage->group == GROUP_ATTENTION ? self->own_weights
                                        : d->layer_weights;
-    choose_experts(self, i, linears[i], plans[i].is_sorted, model->gate_width);
+    choose_experts(self, i, linears[i], model->gate_width);
   }
 }
 

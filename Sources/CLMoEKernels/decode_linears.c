@@ -52,12 +52,16 @@ void lmoe_decode_factors_task(lmoe_decoder *d, const stage *stage, worker *self,
 
 /// y[j] *= 1 + sum of g (c - 1).
 static void rescale(const worker *self, size_t linear, size_t first, size_t end, float *y) {
+  // Choices of a linear layer follow each other.
+  size_t from = 0;
+  while (from < self->choice_count && self->choices[from].linear != linear) from++;
+  size_t to = from;
+  while (to < self->choice_count && self->choices[to].linear == linear) to++;
   for (size_t j = first; j < end; j++) {
     float factor = 1;
-    for (size_t c = 0; c < self->choice_count; c++) {
+    for (size_t c = from; c < to; c++) {
       const lmoe_slot *slot = self->choices[c].slot;
-      if (self->choices[c].linear == linear && slot->rescaling)
-        factor += self->weights[linear][slot->expert] * slot->rescaling[j];
+      if (slot->rescaling) factor += self->weights[linear][slot->expert] * slot->rescaling[j];
     }
     y[j] *= factor;
   }

@@ -128,11 +128,7 @@ static int is_early(const lmoe_decoder *decoder, group_kind group, size_t layer)
 
 static void look_at(const lmoe_linear *linear, linear_plan *plan) {
   plan->rescales = 0;
-  plan->is_sorted = 1;
-  for (size_t s = 0; s < linear->slot_count; s++) {
-    plan->rescales |= linear->slots[s].rescaling != NULL;
-    plan->is_sorted &= s == 0 || linear->slots[s - 1].expert < linear->slots[s].expert;
-  }
+  for (size_t s = 0; s < linear->slot_count; s++) plan->rescales |= linear->slots[s].rescaling != NULL;
 }
 
 static void add_group(lmoe_decoder *decoder, group_kind group, size_t layer) {

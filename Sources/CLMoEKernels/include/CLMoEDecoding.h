@@ -71,7 +71,8 @@ typedef struct {
   lmoe_matrix weight;
   const void *bias;
   int bias_kind;
-  /// Stacked factors: ranks x inputs, and ranks x outputs. Without experts there are no slots.
+  /// Stacked factors: ranks x inputs, and ranks x outputs. Without experts there are no slots; those there
+  /// are follow each other by their columns.
   lmoe_matrix down, up;
   const lmoe_slot *slots;
   size_t slot_count;
