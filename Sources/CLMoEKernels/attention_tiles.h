@@ -13,13 +13,21 @@ static inline __attribute__((always_inline)) void small_tile(const int rows, con
   EACH(r, rows) {
     EACH(v, vectors) sum[r][v] = zero();
   }
-  for (size_t k = 0; k < depth; k++, x += x_step, panel += panel_stride) {
+  const ptrdiff_t row = x_row * (ptrdiff_t)sizeof(float);
+  const char *at[(ROWS + 2) / 3];
+  for (int r = 0; r < rows; r += 3) {
+    at[r / 3] = (const char *)x + r * row;
+    HIDE(at[r / 3]);
+  }
+#pragma clang loop unroll_count(4)
+  for (size_t k = 0; k < depth; k++, panel += panel_stride) {
     vec value[4];
     EACH(v, vectors) value[v] = load(panel + v * LANES);
     EACH(r, rows) {
-      const vec factor = splat(x[r * x_row]);
+      const vec factor = splat(*(const float *)(at[r / 3] + r % 3 * row));
       EACH(v, vectors) sum[r][v] = multiply_add(factor, value[v], sum[r][v]);
     }
+    for (int r = 0; r < rows; r += 3) at[r / 3] += x_step * (ptrdiff_t)sizeof(float);
   }
   EACH(r, rows) {
     EACH(v, vectors) {
@@ -54,19 +62,19 @@ static inline __attribute__((always_inline)) void rows_tile(const float *x, ptrd
 #undef SMALL_TILE
 }
 
-static void add_rows_tile(const float *x, ptrdiff_t x_row, ptrdiff_t x_step, const float *panel,
+static inline __attribute__((always_inline)) void add_rows_tile(const float *x, ptrdiff_t x_row, ptrdiff_t x_step, const float *panel,
                           ptrdiff_t panel_stride, size_t depth, float *y, ptrdiff_t y_stride, size_t width) {
   rows_tile(x, x_row, x_step, panel, panel_stride, depth, y, y_stride, width, NULL);
 }
 
-static void add_rows_tile_scaled(const float *x, ptrdiff_t x_row, ptrdiff_t x_step, const float *panel,
+static inline __attribute__((always_inline)) void add_rows_tile_scaled(const float *x, ptrdiff_t x_row, ptrdiff_t x_step, const float *panel,
                                  ptrdiff_t panel_stride, size_t depth, float *y, ptrdiff_t y_stride, size_t width,
                                  const float *factors) {
   rows_tile(x, x_row, x_step, panel, panel_stride, depth, y, y_stride, width, factors);
 }
 
 /// y[ROWS][WIDTH] = ROWS rows of x [depth] times a panel [depth][WIDTH], in two sums of half the depth.
-static void scores_tile(const float *x, ptrdiff_t x_row, const float *panel, size_t depth, float *y,
+static inline __attribute__((always_inline)) void scores_tile(const float *x, ptrdiff_t x_row, const float *panel, size_t depth, float *y,
                         ptrdiff_t y_stride) {
   const size_t half = depth / 2;
   small_tile(ROWS, 2, x, x_row, 1, panel, WIDTH, half, y, y_stride, 1, NULL);
@@ -97,7 +105,7 @@ static void copy_panels(const void *from, int kind, ptrdiff_t stride, size_t cou
     for (size_t half = 0; half < WIDTH; half += LANES) {
       const size_t at = first + half, left = at < count ? count - at : 0;
       if (left > 0) {
-        pack(&rows, at, left < LANES ? left : LANES, 0, width, out + half);
+        pack(&rows, at, at + (left < LANES ? left : LANES), 0, width, out + half, 0);
       } else {
         for (size_t k = 0; k < width; k++) store(out + k * WIDTH + half, zero());
       }
