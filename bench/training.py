@@ -70,6 +70,7 @@ def compare(shape, options, adapters):
             "threads": threads, "rounds": options.rounds, "steps": options.steps, "under": options.under,
             "load": os.getloadavg()[0], "allocator": allocator().get("LD_PRELOAD"),
             "sides": {name: {key: [result[key] for result in results] for key in KEYS} for name, results in rounds.items()},
+            "floor_gflop_s": [result["fma_gflop_s"] for result in rounds[OURS]],
             "floor_tokens_s": [result["floor_tokens_s"] for result in rounds[OURS]],
             "share": [result["share"] for result in rounds[OURS]]}
 
@@ -99,8 +100,9 @@ def show(figures):
             line += "".join(f"{'× ' + format(median(ratios(figures, name, key)), '.2f'):>{width}}"
                             for key, width in (("tokens_s", 12), ("peak_memory_bytes", 10)))
         print(line)
-    print(f"  floor of lmoe-tool's matrix products: {median(figures['floor_tokens_s']):.0f} tokens/s, of which it "
-          f"reaches {100 * median(figures['share']):.0f} %; GFLOP/s: of large products alone", flush=True)
+    print(f"  floor of lmoe-tool's multiplications: {median(figures['floor_tokens_s']):.0f} tokens/s at "
+          f"{median(figures['floor_gflop_s']):.0f} GFLOP/s, of which it reaches {100 * median(figures['share']):.0f} %; "
+          "GFLOP/s: of large products alone", flush=True)
 
 
 def main():

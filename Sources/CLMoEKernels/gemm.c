@@ -51,6 +51,8 @@ int lmoe_select_kernels(const char *name) {
   return 0;
 }
 
+double lmoe_multiply_adds(size_t rounds, float *values) { return lmoe_kernels_now()->multiply_adds(rounds, values); }
+
 size_t lmoe_gemm_scratch(size_t depth) {
   (void)depth;
   return SCRATCH + DECODED;

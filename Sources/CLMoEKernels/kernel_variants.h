@@ -43,6 +43,7 @@ typedef struct {
                             ptrdiff_t out_stride);
   void (*attend)(const lmoe_attention *attention, float *scratch);
   void (*attend_backward)(const lmoe_attention_gradient *gradient, float *scratch);
+  double (*multiply_adds)(size_t rounds, float *values);
   const struct lmoe_integer_kernels *integers;
 } lmoe_kernels;
 

@@ -8,6 +8,7 @@
 #include "optimizer_body.h"
 #include "dropout_body.h"
 #include "transposition_body.h"
+#include "peak_body.h"
 #include "attention_tiles.h"
 #include "attention_body.h"
 #include "attention_backward_body.h"
@@ -69,7 +70,7 @@ GEMM(gemm_more, MORE_INTEGERS)
       rms_norm_backward, silu_product, silu_product_backward, rotate_backward, exp_sums,              \
       cross_entropy, /* optimizer_body.h, dropout_body.h, transposition_body.h */              \
       dot, scale, add_scaled, adamw, dropout, dropout_backward, transpose_strided, /* attention…body.h */      \
-      attend, attend_backward
+      attend, attend_backward, /* peak_body.h */ multiply_adds
 const lmoe_kernels KERNELS = {NAME, gemm, ALL_BUT_GEMM, INTEGERS};
 #if defined(MORE_INTEGERS)
 const lmoe_kernels MORE_KERNELS = {MORE_NAME, gemm_more, ALL_BUT_GEMM, MORE_INTEGERS};

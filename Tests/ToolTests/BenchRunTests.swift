@@ -25,12 +25,13 @@ import Testing
     #expect(report["experts"]?.array?.compactMap(\.string) == ["code", "math"])
     for side in ["base", "mixture"] {
       for key in [
-        "prefill_tokens_s", "prefill_share", "prefill_float_share", "decode_tokens_s", "decode_share",
+        "prefill_tokens_s", "prefill_floor_share", "prefill_products_share", "decode_tokens_s",
+        "decode_share",
       ] {
         #expect((report[side]?[key]?.double ?? 0) > 0, "\(side) \(key)")
       }
     }
-    for key in ["prefill_cost", "decode_cost", "memory_gb_s", "matrix_gflop_s"] {
+    for key in ["prefill_cost", "decode_cost", "memory_gb_s", "fma_gflop_s", "matrix_gflop_s"] {
       #expect((report[key]?.double ?? 0) > 0, "\(key)")
     }
   }

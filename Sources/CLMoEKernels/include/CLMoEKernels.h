@@ -155,6 +155,10 @@ size_t lmoe_gemm_scratch(size_t depth);
 const char *lmoe_kernel_variant(void);
 /// Makes the calling thread use those kernels, or with NULL again the best; 0 if this processor cannot.
 int lmoe_select_kernels(const char *name);
+/// Multiplies and adds floats in registers for `rounds` rounds of some nanoseconds each, to see how fast the processor
+/// is at most; returns how many multiplications and additions that were. `values` has a factor and a term, which should
+/// be such that sums stay finite; the first becomes a sum.
+double lmoe_multiply_adds(size_t rounds, float *values);
 
 // MARK: Attention of many queries (attention.c)
 

@@ -2,7 +2,8 @@ private import CLMoEKernels
 public import LMoECore
 import LMoEFormat
 
-/// The rate at which large matrices are multiplied: what a model could reach if it did nothing else.
+/// The rate at which large matrices are multiplied, as the kernels here do it: what a model could reach if it did nothing
+/// else. (What no kernel could exceed is ``MultiplyAddPeak``.)
 public enum MatrixThroughput {
   /// Multiplications and additions a second that all workers of `pool` do together, the best of `rounds`.
   ///

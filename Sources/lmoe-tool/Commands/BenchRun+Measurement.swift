@@ -100,7 +100,9 @@ struct InferenceFloors {
   private let model: Model
   /// Bytes read from memory a second.
   private(set) var bytes: [Double] = []
-  /// Multiplications and additions of matrices a second: of floats, and where the model's weights are multiplied as
+  /// Multiplications and additions a second that the processor does in registers.
+  private(set) var multiplyAdds: [Double] = []
+  /// The same that large products of matrices get to: of floats, and where the model's weights are multiplied as
   /// integers, of those.
   private(set) var floats: [Double] = []
   private(set) var integers: [Double] = []
@@ -110,6 +112,7 @@ struct InferenceFloors {
   mutating func measure() {
     let share = min(max(model.weightBytes / pool.count, 1 << 20), 512 << 20)
     bytes.append(MemoryBandwidth.measure(on: pool, bytes: share, rounds: 3))
+    multiplyAdds.append(MultiplyAddPeak.measure(on: pool, rounds: 3))
     let pace = MatrixThroughput.measure(on: pool, rounds: 3)
     floats.append(pace)
     integers.append(MatrixThroughput.measureIntegers(of: model, on: pool, rounds: 3) ?? pace)
@@ -122,10 +125,11 @@ struct InferenceRates {
   let prefill: Double
   /// Of the tokens that follow.
   let decode: Double
-  /// The part of a prompt's time that its multiplications would take alone, and what that would be if all were of
-  /// floats.
+  /// The part of a prompt's time that its multiplications would take in registers, all of them as floats; of integers
+  /// a processor may do more.
   let prefillShare: Double
-  let prefillFloatShare: Double
+  /// The part that they would take as large products of the same types, and nothing else.
+  let prefillProductsShare: Double
   /// The part of a token's time that reading the weights would take alone.
   let decodeShare: Double
   /// Bytes that are read for a token.
@@ -138,18 +142,18 @@ struct InferenceRates {
     let (work, bytes) = (measured.multiplications, Double(weightBytes))
     let (ofIntegers, ofFloats) = (2 * Double(work.integers), 2 * Double(work.floats))
     prefillShare =
+      zip(measured.promptSeconds, floors.multiplyAdds).map { (ofIntegers + ofFloats) / $1 / $0 }.median
+    prefillProductsShare =
       measured.promptSeconds.indices.map {
         (ofIntegers / floors.integers[$0] + ofFloats / floors.floats[$0]) / measured.promptSeconds[$0]
       }.median
-    prefillFloatShare =
-      zip(measured.promptSeconds, floors.floats).map { (ofIntegers + ofFloats) / $1 / $0 }.median
     decodeShare = zip(measured.tokenSeconds, floors.bytes).map { bytes / $1 / $0 }.median
   }
 
   var json: JSON {
     [
-      "prefill_tokens_s": .double(prefill), "prefill_share": .double(prefillShare),
-      "prefill_float_share": .double(prefillFloatShare),
+      "prefill_tokens_s": .double(prefill), "prefill_floor_share": .double(prefillShare),
+      "prefill_products_share": .double(prefillProductsShare),
       "decode_tokens_s": .double(decode), "decode_share": .double(decodeShare),
       "weight_bytes": .integer(weightBytes),
     ]

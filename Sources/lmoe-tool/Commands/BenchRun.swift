@@ -14,8 +14,9 @@ struct BenchRun: ParsableCommand {
       Prompts are random tokens; the next token is the most likely one. The chosen experts and the bare base \
       take turns in one process; figures are medians. The floor of decoding is reading each weight once, that \
       of a prompt is multiplying them, both at the pace this machine is measured to have: memory with as many \
-      bytes as the model has weights, some of which caches may keep; matrices of floats, and of integers where \
-      quantized weights are multiplied as such. What the time is spent on is of one more \
+      bytes as the model has weights, some of which caches may keep; floats that are multiplied and added in \
+      registers. Integers, as which quantized weights are multiplied, can be faster than that. Beside it stands \
+      what large products of such matrices get to. What the time is spent on is of one more \
       round; what single tokens are spent on is what one worker sees.
       """)
 
@@ -91,7 +92,8 @@ struct BenchRun: ParsableCommand {
       Terminal.print(
         "floors: "
           + floors.map { formatted($0.bytes.median / 1e9, digits: 1) }.joined(separator: " and ")
-          + " GB/s of memory, \(paces(floors[0])) GFLOP/s of matrices, kernels \(kernelVariant())")
+          + " GB/s of memory, \(formatted(floors[0].multiplyAdds.median / 1e9, digits: 0)) GFLOP/s; large "
+          + "products \(paces(floors[0])) GFLOP/s; kernels \(kernelVariant())")
     }
   }
 
@@ -136,6 +138,7 @@ struct BenchRun: ParsableCommand {
     report["depth"] = .integer(depth)
     report["repeat"] = .integer(`repeat`)
     report["memory_gb_s"] = .double(floors[0].bytes.median / 1e9)
+    report["fma_gflop_s"] = .double(floors[0].multiplyAdds.median / 1e9)
     report["matrix_gflop_s"] = .double(floors[0].integers.median / 1e9)
     report["matrix_float_gflop_s"] = .double(floors[0].floats.median / 1e9)
     report["kernels"] = .string(kernelVariant())

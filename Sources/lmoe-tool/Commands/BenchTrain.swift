@@ -11,8 +11,8 @@ struct BenchTrain: ParsableCommand {
     discussion: """
       New experts adapt all linear layers, and a dense gate for each layer weighs them; both are trained, on \
       random tokens all of which are to be predicted. The floor of a step is multiplying its matrices at the \
-      pace this machine is measured to have, between the steps; norms, activations, softmax and the optimizer \
-      come on top.
+      pace at which this machine is measured, between the steps, to multiply and add floats in registers; \
+      loads, norms, activations, softmax and the optimizer come on top.
       """)
 
   @Option(name: .long, help: "The shape of the model.")
@@ -69,7 +69,9 @@ struct BenchTrain: ParsableCommand {
     // The first step warms up.
     _ = training.step()
     for _ in 0..<steps {
-      result.add(training.step(), operations: MatrixThroughput.measure(on: pool, rounds: 3))
+      result.add(
+        training.step(), operations: MultiplyAddPeak.measure(on: pool, rounds: 3),
+        products: MatrixThroughput.measure(on: pool, rounds: 3))
     }
     let memory = peakMemory()
     report.print(json(result, threads: pool.count, memory)) { print(result, threads: pool.count, memory) }
@@ -86,7 +88,8 @@ struct BenchTrain: ParsableCommand {
     line(
       "floor",
       "\(formatted(result.floorRate, digits: 0)) tokens/s: \(formatted(result.gigaflops, digits: 1)) GFLOP "
-        + "a step at \(formatted(result.operations.median / 1e9, digits: 0)) GFLOP/s")
+        + "a step at \(formatted(result.operations.median / 1e9, digits: 0)) GFLOP/s; large products get to "
+        + "\(formatted(result.products.median / 1e9, digits: 0))")
     line("share", "\(formatted(100 * result.share, digits: 0)) %")
     if let memory { line("memory", "\(formatted(bytes: memory)) at most") }
     var table = Table([
@@ -124,7 +127,8 @@ struct BenchTrain: ParsableCommand {
     report["floor_tokens_s"] = .double(result.floorRate)
     report["share"] = .double(result.share)
     report["gflop"] = .double(result.gigaflops)
-    report["matrix_gflop_s"] = .double(result.operations.median / 1e9)
+    report["fma_gflop_s"] = .double(result.operations.median / 1e9)
+    report["matrix_gflop_s"] = .double(result.products.median / 1e9)
     report["peak_memory_bytes"] = memory.map { .integer($0) } ?? .null
     report["losses"] = .array(result.losses.map { .double($0) })
     report["stages"] = .object(
@@ -146,8 +150,9 @@ struct TrainingRates {
   let parameters: Int
   /// Seconds of each step.
   private(set) var seconds: [Double] = []
-  /// Multiplications and additions of matrices a second, measured after each step.
+  /// Multiplications and additions a second in registers, and of large matrices, measured after each step.
   private(set) var operations: [Double] = []
+  private(set) var products: [Double] = []
   /// The loss before each step, in nats.
   private(set) var losses: [Double] = []
   private var stages: [[StageTimer.Stage: Double]] = []
@@ -157,18 +162,19 @@ struct TrainingRates {
     parameters = training.parameterCount
   }
 
-  mutating func add(_ step: TrainingMeasurement.Step, operations rate: Double) {
+  mutating func add(_ step: TrainingMeasurement.Step, operations rate: Double, products pace: Double) {
     seconds.append(step.seconds)
     operations.append(rate)
+    products.append(pace)
     losses.append(step.loss)
     stages.append(step.stages)
   }
 
-  /// Tokens a second: the median, that of the best step, and what multiplying matrices alone would allow.
+  /// Tokens a second: the median, that of the best step, and what multiplications alone would allow.
   var rate: Double { Double(tokens) / seconds.median }
   var bestRate: Double { Double(tokens) / (seconds.min() ?? .nan) }
   var floorRate: Double { Double(tokens) / (gigaflops * 1e9) * operations.median }
-  /// The part of a step's time that its multiplications would take alone.
+  /// The part of a step's time that its multiplications would take in registers.
   var share: Double { zip(seconds, operations).map { gigaflops * 1e9 / $1 / $0 }.median }
   /// Of a step, in 10⁹ multiplications and additions.
   var gigaflops: Double { StageTimer.Stage.allCases.reduce(0) { $0 + gigaflops($1) } }
