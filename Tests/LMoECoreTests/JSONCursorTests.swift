@@ -56,6 +56,27 @@ import Testing
   }
 
   @Test(arguments: [
+    #""""#, #""plain""#, #""\"\\\/\b\f\n\r\t""#, #""\u0041\u00e9\u20AC\u0120""#,
+    #""\uD83D\uDE00\uDBFF\uDFFF""#,
+    #""a\u0062c\u0064""#, #""é😀\n é""#, #""a"#, #""a\"#, #""\u12"#, #""\u12G4""#, #""\u00４1""#, #""\uD83D""#,
+    #""\uDC00""#,
+    #""\x""#, "\"a\nb\"", "\"\\n\u{1}\"",
+  ])
+  func `a string as bytes is the string`(text: String) {
+    var whole = JSONCursor(Array(text.utf8)), bytes = whole
+    var output: [UInt8] = [0x5F]
+    let expected = Result { () throws(JSONError) in try whole.string() }
+    let found = Result { () throws(JSONError) in try bytes.string(appendingTo: &output) }
+    switch (expected, found) {
+    case (.success(let string), .success):
+      #expect(output == [0x5F] + Array(string.utf8))
+      #expect(bytes.position == whole.position)
+    case (.failure(let left), .failure(let right)): #expect(left == right)
+    default: Issue.record("\(text): \(expected), but \(found)")
+    }
+  }
+
+  @Test(arguments: [
     (JSONError(.unexpectedByte(0x41), at: 3), "unexpected 'A' (byte 3)"),
     (JSONError(.unexpectedByte(0x0A), at: 0), "unexpected byte 0xa (byte 0)"),
     (JSONError(.duplicateKey("a\u{1B}[2J"), at: 9), "the key \"a␛[2J\" stands twice in one object (byte 9)"),

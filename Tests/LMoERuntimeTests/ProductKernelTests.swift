@@ -279,6 +279,21 @@ import Testing
     }
   }
 
+  @Test func `multiply-adds in registers are done as often as is said`() {
+    let rounds = 5
+    // The first of twelve chains begins with 0, the next with 1, and so on.
+    var expected: Float = 0
+    for chain in 0..<12 { expected += (0..<rounds).reduce(Float(chain)) { sum, _ in sum * 0.5 + 0.25 } }
+    for (variant, lanes) in [("portable", 4.0), ("avx2", 8), ("avx512", 16), ("avx512vnni", 16)]
+    where Kernels.variants.contains(variant) {
+      Kernels.with(variant) {
+        var values: [Float] = [0.5, 0.25]
+        #expect(lmoe_multiply_adds(rounds, &values) == 2 * 12 * lanes * Double(rounds), "\(variant)")
+        #expect(values[0] == expected, "\(variant)")
+      }
+    }
+  }
+
   @Test func `kernels are chosen by name, for one thread`() {
     #expect(Kernels.variants.contains("portable"))
     let best = lmoe_kernel_variant().map { String(cString: $0) }

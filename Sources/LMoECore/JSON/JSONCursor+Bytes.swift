@@ -14,7 +14,7 @@ extension JSONCursor {
     case UInt8(ascii: "\""):
       output.append(contentsOf: bytes[start..<position])
       position += 1
-    case UInt8(ascii: "\\"): output.append(contentsOf: try escapedString(from: start).utf8)
+    case UInt8(ascii: "\\"): try appendEscaped(from: start, to: &output)
     default: throw JSONError(.invalidString, at: position)
     }
   }

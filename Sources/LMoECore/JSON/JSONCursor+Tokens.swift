@@ -72,32 +72,39 @@ extension JSONCursor {
   }
 
   mutating func escapedString(from start: Int) throws(JSONError) -> String {
-    var unescaped = Array(bytes[start..<position])
+    var unescaped: [UInt8] = []
+    try appendEscaped(from: start, to: &unescaped)
+    return try text(unescaped[...], at: start)
+  }
+
+  /// Appends a string that has escapes, of which the text from `start` up to here has been read.
+  mutating func appendEscaped(from start: Int, to output: inout [UInt8]) throws(JSONError) {
+    output.append(contentsOf: bytes[start..<position])
     while true {
       let byte = try peek()
       position += 1
       switch byte {
-      case UInt8(ascii: "\""): return try text(unescaped[...], at: start)
+      case UInt8(ascii: "\""): return
       case 0..<0x20: throw JSONError(.invalidString, at: position - 1)
       case UInt8(ascii: "\\"):
         let escape = try peek()
         position += 1
         switch escape {
-        case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): unescaped.append(escape)
-        case UInt8(ascii: "b"): unescaped.append(0x08)
-        case UInt8(ascii: "f"): unescaped.append(0x0C)
-        case UInt8(ascii: "n"): unescaped.append(0x0A)
-        case UInt8(ascii: "r"): unescaped.append(0x0D)
-        case UInt8(ascii: "t"): unescaped.append(0x09)
-        case UInt8(ascii: "u"): unescaped.append(contentsOf: try unicodeEscape())
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): output.append(escape)
+        case UInt8(ascii: "b"): output.append(0x08)
+        case UInt8(ascii: "f"): output.append(0x0C)
+        case UInt8(ascii: "n"): output.append(0x0A)
+        case UInt8(ascii: "r"): output.append(0x0D)
+        case UInt8(ascii: "t"): output.append(0x09)
+        case UInt8(ascii: "u"): output.append(contentsOf: try unicodeEscape().utf8)
         default: throw JSONError(.invalidString, at: position - 1)
         }
-      default: unescaped.append(byte)
+      default: output.append(byte)
       }
     }
   }
 
-  mutating func unicodeEscape() throws(JSONError) -> [UInt8] {
+  mutating func unicodeEscape() throws(JSONError) -> Unicode.Scalar {
     let start = position - 2
     var value = try fourDigits()
     if (0xD800...0xDBFF).contains(value) {
@@ -109,15 +116,19 @@ extension JSONCursor {
       value = 0x10000 + (value - 0xD800) << 10 + (low - 0xDC00)
     }
     guard let scalar = Unicode.Scalar(value) else { throw JSONError(.invalidString, at: start) }
-    return Array(String(Character(scalar)).utf8)
+    return scalar
   }
 
   mutating func fourDigits() throws(JSONError) -> UInt32 {
     var value: UInt32 = 0
     for _ in 0..<4 {
       let digit = try peek()
-      guard let nibble = Character(Unicode.Scalar(digit)).hexDigitValue, digit < 0x80 else {
-        throw JSONError(.invalidString, at: position)
+      let nibble: UInt8
+      switch digit {
+      case UInt8(ascii: "0")...UInt8(ascii: "9"): nibble = digit - UInt8(ascii: "0")
+      case UInt8(ascii: "a")...UInt8(ascii: "f"): nibble = digit - UInt8(ascii: "a") + 10
+      case UInt8(ascii: "A")...UInt8(ascii: "F"): nibble = digit - UInt8(ascii: "A") + 10
+      default: throw JSONError(.invalidString, at: position)
       }
       value = value << 4 | UInt32(nibble)
       position += 1

@@ -35,6 +35,10 @@ struct TokenizerDocument {
   }
 
   private mutating func read(_ bytes: [UInt8]) throws {
+    // Room for as many as there can be is cheap as long as nobody touches it; lists that grow are copied.
+    tokens.reserve(bytes: bytes.count / 2)
+    merges.reserve(bytes: bytes.count / 2)
+    numbers.reserveCapacity(bytes.count / 16)
     var cursor = JSONCursor(bytes)
     try cursor.beginObject()
     while let key = try cursor.nextKey() {
@@ -100,11 +104,6 @@ struct TokenizerDocument {
   private mutating func readLine(_ cursor: inout JSONCursor) throws {
     let start = merges.bytes.count
     try cursor.string(appendingTo: &merges.bytes)
-    let line = Array(merges.bytes[start...])
-    merges.bytes.removeLast(line.count)
-    for part in line.split(separator: 0x20, omittingEmptySubsequences: false) {
-      merges.bytes += part
-      merges.end()
-    }
+    merges.split(from: start, at: 0x20)
   }
 }

@@ -8,8 +8,30 @@ struct TextList: Sendable {
   /// How many there are.
   var count: Int { starts.count - 1 }
 
+  /// Makes room for so many bytes, and for texts of at least eight on average.
+  mutating func reserve(bytes count: Int) {
+    bytes.reserveCapacity(count)
+    starts.reserveCapacity(count / 8)
+  }
+
   /// Makes one text of all bytes appended since the last.
   mutating func end() { starts.append(bytes.count) }
+
+  /// Makes texts of all bytes from `start` on, which come after the last text: one up to each `separator`, which is left
+  /// out, and one of what remains.
+  mutating func split(from start: Int, at separator: UInt8) {
+    var end = start
+    for index in start..<bytes.count {
+      if bytes[index] == separator {
+        starts.append(end)
+      } else {
+        bytes[end] = bytes[index]
+        end += 1
+      }
+    }
+    bytes.removeLast(bytes.count - end)
+    self.end()
+  }
 
   /// Where a text is in `bytes`.
   func range(_ index: Int) -> Range<Int> { starts[index]..<starts[index + 1] }

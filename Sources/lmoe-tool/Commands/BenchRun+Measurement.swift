@@ -112,7 +112,7 @@ struct InferenceFloors {
   mutating func measure() {
     let share = min(max(model.weightBytes / pool.count, 1 << 20), 512 << 20)
     bytes.append(MemoryBandwidth.measure(on: pool, bytes: share, rounds: 3))
-    multiplyAdds.append(MultiplyAddPeak.measure(on: pool, rounds: 3))
+    multiplyAdds.append(MultiplyAddPeak.measure(on: pool))
     let pace = MatrixThroughput.measure(on: pool, rounds: 3)
     floats.append(pace)
     integers.append(MatrixThroughput.measureIntegers(of: model, on: pool, rounds: 3) ?? pace)

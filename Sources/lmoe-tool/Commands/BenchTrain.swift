@@ -70,7 +70,7 @@ struct BenchTrain: ParsableCommand {
     _ = training.step()
     for _ in 0..<steps {
       result.add(
-        training.step(), operations: MultiplyAddPeak.measure(on: pool, rounds: 3),
+        training.step(), operations: MultiplyAddPeak.measure(on: pool),
         products: MatrixThroughput.measure(on: pool, rounds: 3))
     }
     let memory = peakMemory()
