@@ -8,7 +8,9 @@ public import LMoECore
 /// the core's instruction decoder is said by ``MatrixThroughput``.
 public enum MultiplyAddPeak {
   /// Multiplications and additions a second that all workers of `pool` do together, the best of `rounds`.
-  public static func measure(on pool: WorkerPool = .shared, rounds: Int = 5) -> Double {
+  ///
+  /// Two threads that were put on one core stay there for some milliseconds; the rounds should last longer.
+  public static func measure(on pool: WorkerPool = .shared, rounds: Int = 10) -> Double {
     // Some two milliseconds with vectors.
     let turns = 1_000_000
     let counts = OwnedRows(pool.count, 1)
