@@ -13,6 +13,7 @@ static inline __attribute__((always_inline)) void small_tile(const int rows, con
   EACH(r, rows) {
     EACH(v, vectors) sum[r][v] = zero();
   }
+  // Rows are addressed by threes, as in gemm_panels.h.
   const ptrdiff_t row = x_row * (ptrdiff_t)sizeof(float);
   const char *at[(ROWS + 2) / 3];
   for (int r = 0; r < rows; r += 3) {
@@ -62,20 +63,24 @@ static inline __attribute__((always_inline)) void rows_tile(const float *x, ptrd
 #undef SMALL_TILE
 }
 
-static inline __attribute__((always_inline)) void add_rows_tile(const float *x, ptrdiff_t x_row, ptrdiff_t x_step, const float *panel,
-                          ptrdiff_t panel_stride, size_t depth, float *y, ptrdiff_t y_stride, size_t width) {
+static inline __attribute__((always_inline)) void add_rows_tile(const float *x, ptrdiff_t x_row, ptrdiff_t x_step,
+                                                                const float *panel, ptrdiff_t panel_stride,
+                                                                size_t depth, float *y, ptrdiff_t y_stride,
+                                                                size_t width) {
   rows_tile(x, x_row, x_step, panel, panel_stride, depth, y, y_stride, width, NULL);
 }
 
-static inline __attribute__((always_inline)) void add_rows_tile_scaled(const float *x, ptrdiff_t x_row, ptrdiff_t x_step, const float *panel,
-                                 ptrdiff_t panel_stride, size_t depth, float *y, ptrdiff_t y_stride, size_t width,
-                                 const float *factors) {
+static inline __attribute__((always_inline)) void add_rows_tile_scaled(const float *x, ptrdiff_t x_row,
+                                                                       ptrdiff_t x_step, const float *panel,
+                                                                       ptrdiff_t panel_stride, size_t depth, float *y,
+                                                                       ptrdiff_t y_stride, size_t width,
+                                                                       const float *factors) {
   rows_tile(x, x_row, x_step, panel, panel_stride, depth, y, y_stride, width, factors);
 }
 
 /// y[ROWS][WIDTH] = ROWS rows of x [depth] times a panel [depth][WIDTH], in two sums of half the depth.
-static inline __attribute__((always_inline)) void scores_tile(const float *x, ptrdiff_t x_row, const float *panel, size_t depth, float *y,
-                        ptrdiff_t y_stride) {
+static inline __attribute__((always_inline)) void scores_tile(const float *x, ptrdiff_t x_row, const float *panel,
+                                                              size_t depth, float *y, ptrdiff_t y_stride) {
   const size_t half = depth / 2;
   small_tile(ROWS, 2, x, x_row, 1, panel, WIDTH, half, y, y_stride, 1, NULL);
   small_tile(ROWS, 2, x + half, x_row, 1, panel + half * WIDTH, WIDTH, depth - half, y, y_stride, 0, NULL);
