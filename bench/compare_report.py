@@ -206,8 +206,8 @@ def adapters_of(f):
 
 
 # What the tool calls the shares of a prompt's time, and the paces they are measured by.
-SHARES = {"prefill_floor": "prefill", "prefill_products": "prefill by large products", "decode": "decode",
-          "prefill_float": "prefill by large products of floats", "prefill": "prefill by large products"}
+SHARES = {"prefill_floor": "prefill", "decode": "decode", "prefill_products": "prefill, of large products",
+          "prefill_float": "prefill, of large products of floats", "prefill": "prefill, of large products"}
 PACES = {"memory_gb_s": "memory {} GB/s", "mixture_memory_gb_s": "with the mixture's bytes {}",
          "fma_gflop_s": "multiply-adds in registers {} GFLOP/s", "matrix_gflop_s": "large products {} GFLOP/s",
          "matrix_float_gflop_s": "of floats {}"}
@@ -219,7 +219,8 @@ def floors_of(f):
               for name, words in SHARES.items() if (key := f"{side} {name}_share") in reports[0]]
     paces = [words.format(spread([report[key] for report in reports])) for key, words in PACES.items()
              if key in reports[0]]
-    return f"Share of the floor: {', '.join(shares)}; the machine's pace beside it: {', '.join(paces)}."
+    return ("Share of the floor, or where it says so of the pace of large products: "
+            f"{'; '.join(shares)}. The machine's pace beside it: {', '.join(paces)}.")
 
 
 def trained(jobs):

@@ -107,14 +107,9 @@ static void copy_rows(const void *from, int kind, ptrdiff_t stride, size_t count
 static void copy_panels(const void *from, int kind, ptrdiff_t stride, size_t count, size_t width, float *out) {
   const lmoe_term rows = {.weight = from, .weight_stride = stride, .kind = kind, .is_transposed = 1, .depth = width};
   for (size_t first = 0; first < count; first += WIDTH, out += WIDTH * width) {
-    for (size_t half = 0; half < WIDTH; half += LANES) {
-      const size_t at = first + half, left = at < count ? count - at : 0;
-      if (left > 0) {
-        pack(&rows, at, at + (left < LANES ? left : LANES), 0, width, out + half, 0);
-      } else {
-        for (size_t k = 0; k < width; k++) store(out + k * WIDTH + half, zero());
-      }
-    }
+    const size_t end = count - first < WIDTH ? count : first + WIDTH;
+    pack(&rows, first, end, 0, width, out, 0);
+    for (size_t k = 0; k < width && end - first <= LANES; k++) store(out + k * WIDTH + LANES, zero());
   }
 }
 

@@ -3,7 +3,8 @@
 
 /// `rounds` rounds of multiply-adds in registers; how many multiplications and additions of floats that were.
 static double multiply_adds(size_t rounds, float *values) {
-  // More chains than a multiply-add takes cycles times the units that do them, fewer than the registers there are.
+  // More chains than a fused multiply-add takes cycles times the units that do them, fewer than the registers there
+  // are. (Without fused ones, as the portable kernels are, a little less than the peak comes out.)
   enum { CHAINS = 12 };
   vec sum[CHAINS];
   const vec factor = splat(values[0]), term = splat(values[1]);

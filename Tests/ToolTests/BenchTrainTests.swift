@@ -60,6 +60,10 @@ import Testing
       sum += work
     }
     #expect(abs((report["gflop"]?.double ?? 0) - sum) < 1e-9)
+    // At the pace of registers, not at that of products.
+    let pace = try #require(report["fma_gflop_s"]?.double)
+    let floor = try #require(report["floor_tokens_s"]?.double)
+    #expect(abs(floor / (Double(tokens) * pace / sum) - 1) < 1e-9)
   }
 
   @Test func `what cannot be trained is refused`() throws {
