@@ -172,22 +172,3 @@ void lmoe_gram(const float *rows, size_t count, size_t length, double *gram) {
     }
   }
 }
-
-// Eight rows at a time: a line of `out` is filled from eight streams.
-#define TRANSPOSE(TYPE)                                                                                          \
-  const TYPE *from = matrix;                                                                                     \
-  TYPE *to = out;                                                                                                \
-  for (size_t row = 0; row < rows; row += 8) {                                                                   \
-    size_t end = rows - row < 8 ? rows : row + 8;                                                                \
-    for (size_t column = 0; column < columns; column++) {                                                        \
-      for (size_t r = row; r < end; r++) to[column * rows + r] = from[r * columns + column];                     \
-    }                                                                                                            \
-  }
-
-KERNEL void lmoe_transpose_32(const void *matrix, size_t rows, size_t columns, void *out) { TRANSPOSE(uint32_t) }
-
-KERNEL void lmoe_transpose_16(const void *matrix, size_t rows, size_t columns, void *out) { TRANSPOSE(uint16_t) }
-
-void lmoe_transpose(const float *matrix, size_t rows, size_t columns, float *out) {
-  lmoe_transpose_32(matrix, rows, columns, out);
-}

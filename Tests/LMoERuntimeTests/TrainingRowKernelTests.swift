@@ -190,4 +190,29 @@ import Testing
       }
     }
   }
+
+  @Test func `transposition of elements of two bytes and of four`() {
+    check(UInt16.self) { lmoe_transpose_16($0, $1, $2, $3) }
+    check(UInt32.self) { lmoe_transpose_32($0, $1, $2, $3) }
+  }
+
+  private func check<Element: FixedWidthInteger & BitwiseCopyable>(
+    _: Element.Type, _ transpose: (UnsafeRawPointer, Int, Int, UnsafeMutableRawPointer) -> Void
+  ) {
+    let small = (0...19).flatMap { rows in (0...19).map { (rows, $0) } }
+    for (rows, columns) in small + [(576, 16), (16, 200)] {
+      // All bits, those of floats that are no numbers too.
+      let matrix = (0..<rows * columns).map { Element(truncatingIfNeeded: ($0 + 1) &* 0x9E37_79B9) }
+      for side in GuardedMemory<Element>.Side.allCases {
+        let from = GuardedMemory(matrix, side)
+        let to = GuardedMemory([Element](repeating: 0, count: matrix.count), side)
+        transpose(from.base, rows, columns, to.base)
+        let isRight = matrix.indices.allSatisfy { index in
+          let (column, row) = (index / rows, index % rows)
+          return to[index] == matrix[row * columns + column]
+        }
+        #expect(isRight && from.array == matrix, "\(rows) x \(columns)")
+      }
+    }
+  }
 }
