@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -61,12 +62,15 @@ int lmoe_reserve(int descriptor, int64_t offset, int64_t length) {
 #endif
 }
 
+#if defined(MADV_POPULATE_READ)
+static uintptr_t page_of(const void *bytes, uintptr_t page) { return (uintptr_t)bytes / page * page; }
+#endif
+
 int lmoe_populate(const void *bytes, size_t length) {
 #if defined(MADV_POPULATE_READ)
   if (length == 0) return 0;
-  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-  uintptr_t start = (uintptr_t)bytes / page * page;
-  uintptr_t end = ((uintptr_t)bytes + length + page - 1) / page * page;
+  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  const uintptr_t start = page_of(bytes, page), end = page_of((const char *)bytes + length + page - 1, page);
   while (madvise((void *)start, end - start, MADV_POPULATE_READ) != 0) {
     if (errno != EINTR) return errno;
   }
@@ -76,6 +80,31 @@ int lmoe_populate(const void *bytes, size_t length) {
   (void)length;
   return ENOTSUP;
 #endif
+}
+
+int lmoe_is_resident(const void *bytes, size_t length) {
+#if defined(MADV_POPULATE_READ)
+  enum { PAGES = 1024 };
+  unsigned char pages[PAGES];
+  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), end = (uintptr_t)bytes + length;
+  for (uintptr_t at = page_of(bytes, page); at < end; at += PAGES * page) {
+    const size_t count = (end - at + page - 1) / page, some = count < PAGES ? count : PAGES;
+    if (mincore((void *)at, some * page, pages) != 0) return 0;
+    for (size_t i = 0; i < some; i++) {
+      if (!(pages[i] & 1)) return 0;
+    }
+  }
+  return 1;
+#else
+  (void)bytes;
+  (void)length;
+  return 0;
+#endif
+}
+
+int lmoe_is_own(int descriptor) {
+  struct stat status;
+  return fstat(descriptor, &status) == 0 && status.st_uid == geteuid();
 }
 
 static char sigbus_message[256];

@@ -83,6 +83,31 @@ import Testing
     #expect(throws: FileError.self) { _ = try reader.map(length: 0) }
   }
 
+  @Test func `a map of what is no longer there`() throws {
+    let (page, file) = (Int(getpagesize()), try system.open(path("file"), .createNew))
+    let bytes = (0..<40 * page + 100).map { UInt8(truncatingIfNeeded: $0 / page) }
+    try file.write(bytes, at: 0)
+    // One that was written just now, and one that the system has given up as far as it does.
+    for isGivenUp in [false, true] {
+      if isGivenUp {
+        try file.sync(.everything)
+        let descriptor = open(path("file"), O_RDONLY)
+        #expect(posix_fadvise(descriptor, 0, 0, Int32(POSIX_FADV_DONTNEED)) == 0)
+        close(descriptor)
+      }
+      let region = try system.open(path("file"), .read).map(length: UInt64(bytes.count))
+      for end in [bytes.count, page + 1, 5] { #expect(region.populate(min(5, end)..<end), "\(end)") }
+      #expect(region.bytes.elementsEqual(bytes))
+    }
+    let region = try system.open(path("file"), .read).map(length: UInt64(bytes.count))
+    #expect(region.populate(0..<bytes.count))
+    try file.truncate(to: UInt64(3 * page))
+    #expect(region.populate(0..<3 * page))
+    for start in [3 * page, 3 * page - 1, 0, 40 * page] {
+      #expect(!region.populate(start..<max(start, 3 * page) + 1), "\(start)")
+    }
+  }
+
   @Test func `one writer at a time, even in one process`() throws {
     try make("file")
     let first = try system.open(path("file"), .update)

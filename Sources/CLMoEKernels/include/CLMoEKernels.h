@@ -332,6 +332,11 @@ int lmoe_reserve(int descriptor, int64_t offset, int64_t length);
 /// Brings the pages of a file's map that hold these bytes in, for reading. 0 or an errno: EFAULT where touching
 /// them would raise SIGBUS, EINVAL or ENOTSUP where the system cannot do it.
 int lmoe_populate(const void *bytes, size_t length);
+/// 1 if the system holds all pages of a file's map that hold these bytes, read without an error, else 0. Of a file
+/// that is somebody else's it says 1 whatever is true.
+int lmoe_is_resident(const void *bytes, size_t length);
+/// 1 if the file belongs to the user that the process acts for, else 0.
+int lmoe_is_own(int descriptor);
 /// Makes a SIGBUS (an I/O error under a memory map) end the process with `message` on stderr and `status`.
 void lmoe_exit_on_sigbus(const char *message, int status);
 /// Remembers, and forgets, the path of a temporary file (up to 16 of them).

@@ -9,26 +9,36 @@ private import CLMoEKernels
   ///
   /// Valid while this object is.
   @unsafe public nonisolated(unsafe) let bytes: UnsafeRawBufferPointer
-  private let isFile: Bool
+  private let source: Source
   private let unmap: @Sendable () -> Void
 
-  /// Wraps memory; `unmap` releases it.
-  ///
-  /// - Parameter isFile: Whether it is a file's, mapped by the system.
-  @unsafe public init(
-    bytes: UnsafeRawBufferPointer, isFile: Bool = false, unmap: @escaping @Sendable () -> Void
-  ) {
-    unsafe self.bytes = unsafe bytes
-    (self.isFile, self.unmap) = (isFile, unmap)
+  /// What the memory is.
+  public enum Source: Sendable {
+    /// Memory that holds the bytes.
+    case memory
+    /// A file's map by the system, which tells the owner of a file what it holds of it, and nobody else.
+    case file(isOwn: Bool)
   }
 
-  /// Brings the pages that hold `range` into memory and into the page tables, at less than the cost of
-  /// touching them one after another.
+  /// Wraps memory; `unmap` releases it.
+  @unsafe public init(
+    bytes: UnsafeRawBufferPointer, of source: Source = .memory, unmap: @escaping @Sendable () -> Void
+  ) {
+    unsafe self.bytes = unsafe bytes
+    (self.source, self.unmap) = (source, unmap)
+  }
+
+  /// Brings the pages that hold `range` into memory.
+  ///
+  /// Those that are in memory already are left for the first touch to enter into the page tables: on several threads
+  /// that takes less than letting the system go from page to page.
   ///
   /// - Returns: false where they cannot be read, or the system has no such call.
   public func populate(_ range: Range<Int>) -> Bool {
-    guard isFile, let base = unsafe bytes.baseAddress else { return false }
-    return unsafe lmoe_populate(base + range.lowerBound, range.count) == 0
+    guard case .file(let isOwn) = source, let base = unsafe bytes.baseAddress else { return false }
+    let start = unsafe base + range.lowerBound
+    if isOwn, unsafe lmoe_is_resident(start, range.count) != 0 { return true }
+    return unsafe lmoe_populate(start, range.count) == 0
   }
 
   deinit { unmap() }

@@ -125,7 +125,10 @@ final class PosixFile: File {
       unsafe address != MAP_FAILED
     else { throw FileError(.map, path: path, code: lmoe_errno()) }
     let start = UInt(bitPattern: address)
-    return unsafe MappedRegion(bytes: UnsafeRawBufferPointer(start: address, count: length), isFile: true) {
+    return unsafe MappedRegion(
+      bytes: UnsafeRawBufferPointer(start: address, count: length),
+      of: .file(isOwn: lmoe_is_own(descriptor) != 0)
+    ) {
       _ = unsafe munmap(UnsafeMutableRawPointer(bitPattern: start), length)
     }
   }
