@@ -6,6 +6,7 @@ import LMoEFormat
 /// The command `lmoe-tool add`.
 struct Add: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "add",
     abstract: "Add PEFT adapters, or experts of other bundles, to a bundle.",
     discussion: """
       Only the new experts are written; the change takes effect at once and as a whole.

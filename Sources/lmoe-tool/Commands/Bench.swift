@@ -5,6 +5,7 @@ import LMoEFormat
 /// The command `lmoe-tool bench`.
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "bench",
     abstract: "Measure this machine and this tool.",
     discussion: "Figures are of several rounds. The scripts in bench/ compare with peers.",
     subcommands: [BenchRun.self, BenchTrain.self, Codec.self, Verify.self, Load.self])
@@ -17,6 +18,7 @@ struct Bench: ParsableCommand {
   /// The command `lmoe-tool bench codec`.
   struct Codec: ParsableCommand {
     static let configuration = CommandConfiguration(
+      commandName: "codec",
       abstract: "Time the plane codec on the tensors of a safetensors file, one thread.")
 
     @Argument(help: "The safetensors file.", completion: .file(extensions: ["safetensors"]))
@@ -50,6 +52,7 @@ struct Bench: ParsableCommand {
   /// The command `lmoe-tool bench verify`.
   struct Verify: ParsableCommand {
     static let configuration = CommandConfiguration(
+      commandName: "verify",
       abstract: "Time the check of all chunk hashes against memory bandwidth and bare reading.")
 
     @Argument(help: "The bundle; warm in the page cache.", completion: .file(extensions: ["lmoe"]))
@@ -115,6 +118,7 @@ struct Bench: ParsableCommand {
   /// The command `lmoe-tool bench load`.
   struct Load: ParsableCommand {
     static let configuration = CommandConfiguration(
+      commandName: "load",
       abstract: "Time reading every tensor of a bundle into memory, decoded and checked.")
 
     @Argument(help: "The bundle.", completion: .file(extensions: ["lmoe"]))

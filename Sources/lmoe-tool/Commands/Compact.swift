@@ -5,6 +5,7 @@ import LMoEFormat
 /// The command `lmoe-tool compact`.
 struct Compact: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "compact",
     abstract: "Rewrite a bundle with only what is live, optionally in another codec.",
     discussion: "Drops history unless told otherwise. Needs room for the new file beside the old one.")
 

@@ -6,6 +6,7 @@ import LMoEFormat
 /// The command `lmoe-tool diff`.
 struct Diff: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "diff",
     abstract: "Say what differs between two bundles, or how like two experts are.",
     discussion: """
       Of two bundles hashes are compared, and no weights are read. Exit status 1 if they differ.

@@ -24,6 +24,7 @@ struct DataArgument: ExpressibleByArgument, Sendable {
 /// The command `lmoe-tool eval`.
 struct Eval: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "eval",
     abstract: "Measure what texts cost: nats per token and perplexity, by kind of text.",
     discussion: """
       Texts are plain files, each one text, or JSON lines (.jsonl) with "text"; with "prompt" and \

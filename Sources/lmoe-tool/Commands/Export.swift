@@ -6,6 +6,7 @@ import LMoEFormat
 /// The command `lmoe-tool export`.
 struct Export: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "export",
     abstract: "Write the base, an expert or a part of the bundle out.",
     discussion: """
       hf and peft write the directory that the base or the expert came from; files that were not changed come \

@@ -10,6 +10,7 @@ extension MixingFit.Scope: ExpressibleByArgument {}
 /// The command `lmoe-tool fit`.
 struct Fit: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "fit",
     abstract: "Find weights for experts from a few texts.",
     discussion: """
       One number for each expert, or for each in each layer, the same for every token, so that texts cost least: \

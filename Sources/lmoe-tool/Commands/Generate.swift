@@ -54,6 +54,7 @@ struct SamplingArguments: ParsableArguments {
 /// The command `lmoe-tool generate`.
 struct Generate: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "generate",
     abstract: "Continue a text with the base, an expert, or all of them mixed token by token.",
     discussion: """
       Without --base, --expert, --weights, --uniform or --gate, the bundle's only gate weighs the experts, or \

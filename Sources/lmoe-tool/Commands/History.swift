@@ -5,6 +5,7 @@ import LMoEFormat
 /// The command `lmoe-tool history`.
 struct History: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "history",
     abstract: "List the generations of a bundle that can be restored.")
 
   @Argument(help: "The bundle.", completion: .file(extensions: ["lmoe"]))
@@ -51,6 +52,7 @@ struct History: ParsableCommand {
 /// The command `lmoe-tool restore`.
 struct Restore: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "restore",
     abstract: "Make an older generation current again.",
     discussion: """
       The restored state is a new generation; nothing is lost. Also settles which of two generations stands \

@@ -6,6 +6,7 @@ import LMoEFormat
 /// The command `lmoe-tool import`.
 struct Import: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "import",
     abstract: "Make a bundle of a base model and LoRA adapters.",
     discussion: """
       The checkpoint may be one safetensors file or shards with their index. Configuration, tokenizer and \

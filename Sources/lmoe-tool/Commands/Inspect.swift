@@ -6,6 +6,7 @@ import LMoEFormat
 /// The command `lmoe-tool inspect`.
 struct Inspect: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "inspect",
     abstract: "Say what is in a bundle, a safetensors file, a checkpoint or an adapter.",
     discussion: """
       Reads indexes and cards only, so a bundle of any size takes milliseconds; --tensor decodes one tensor. \

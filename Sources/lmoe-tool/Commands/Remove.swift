@@ -6,6 +6,7 @@ import LMoEFormat
 /// The command `lmoe-tool remove`.
 struct Remove: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "remove",
     abstract: "Remove experts from a bundle.",
     discussion: "The bytes stay in the file, for \"restore\", until \"compact\".")
 
@@ -32,6 +33,7 @@ struct Remove: ParsableCommand {
 /// The command `lmoe-tool rename`.
 struct Rename: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "rename",
     abstract: "Give an expert another name; it keeps its identity.")
 
   @Argument(help: "The bundle.", completion: .file(extensions: ["lmoe"]))

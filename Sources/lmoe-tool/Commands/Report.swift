@@ -5,6 +5,7 @@ import LMoERuntime
 /// The command `lmoe-tool report`.
 struct Report: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "report",
     abstract: "Write a page about a training run.",
     discussion: """
       Reads the metrics that training writes beside a bundle, FILE.metrics.jsonl, also while it goes on, and \

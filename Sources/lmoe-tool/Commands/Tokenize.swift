@@ -6,6 +6,7 @@ import LMoERuntime
 /// The command `lmoe-tool tokenize`.
 struct Tokenize: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "tokenize",
     abstract: "Turn text into the tokens of a model, or tokens into text.",
     discussion: """
       The tokens are those of Hugging Face's tokenizers, special ones at the beginning and the end included. \

@@ -6,6 +6,7 @@ import LMoEFormat
 /// The command `lmoe-tool verify`.
 struct Verify: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "verify",
     abstract: "Check every byte of a bundle.",
     discussion: """
       Compares the hash of every stored chunk, manifest and card. With --full every tensor is decoded too and \

@@ -6,6 +6,7 @@ import LMoEFormat
 /// The command `lmoe-tool extract`.
 struct Extract: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "extract",
     abstract: "Make an expert of what a fine-tuned model changed of its base.",
     discussion: """
       The difference of every linear layer is approximated by a product of low rank, through a randomised singular \

@@ -6,6 +6,7 @@ import LMoEFormat
 /// The command `lmoe-tool resize`.
 struct Resize: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "resize",
     abstract: "Give an expert another rank: the best approximation of its deltas.",
     discussion: """
       The source is a PEFT directory or an expert of a bundle (FILE#EXPERT). A larger rank than the deltas have is \

@@ -7,6 +7,7 @@ import LMoERuntime
 /// The command `lmoe-tool prune`.
 struct Prune: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "prune",
     abstract: "Make experts smaller, or fewer.",
     discussion: """
       --ranks keeps of every module the best product of a smaller rank (--rank, or --energy: the smallest rank that \

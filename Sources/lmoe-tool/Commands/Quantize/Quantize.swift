@@ -27,6 +27,7 @@ struct KeptArgument: ExpressibleByArgument, Sendable {
 /// The command `lmoe-tool quantize`.
 struct Quantize: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "quantize",
     abstract: "Store the base, the experts or both in fewer bits.",
     discussion: """
       Types: q8_0, q6_k, q4_k and q4_0 are llama.cpp's blocks, nf4 is that of bitsandbytes with double \

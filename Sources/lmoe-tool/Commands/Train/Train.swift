@@ -6,6 +6,7 @@ import LMoERuntime
 /// The command `lmoe-tool train`.
 struct Train: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "train",
     abstract: "Train the gate, the experts or both on texts.",
     discussion: """
       Learns to predict the next token of the texts, as every language model does; the base stays as it is. \
