@@ -25,11 +25,12 @@ static inline double sum_of_doubles(const vec_double *values) {
   return sums[0];
 }
 
-/// e^x within one unit in the last place or so: 0 far below, infinity far above; a NaN stays one.
+/// e^x within one unit in the last place or so: 0 where that is less than a normal float (some sets of kernels have the
+/// others, too), infinity from 2^127.5 on; a NaN stays one.
 static inline vec exponential(vec x) {
   x = smaller(splat(89.0f), larger(splat(-105.0f), x));
-  // x = n ln 2 + rest. Adding 1.5 * 2^23 rounds, and leaves n in the low bits.
-  const vec magic = splat(12582912.0f);
+  // x = n ln 2 + rest. Adding 1.5 * 2^23 rounds, and leaves n in the low bits: with 127 more, the exponent of 2^n.
+  const vec magic = splat(12582912.0f + 127);
   vec shifted = multiply_add(x, splat(1.44269504088896341f), magic);
   vec n = shifted - magic;
   vec rest = multiply_add(n, splat(-0.693359375f), x);
@@ -41,7 +42,7 @@ static inline vec exponential(vec x) {
   p = multiply_add(p, rest, splat(1.6666665459e-1f));
   p = multiply_add(p, rest, splat(5.0000001201e-1f));
   p = multiply_add(p, rest * rest, rest) + 1.0f;
-  return times_power_of_two(p, n);
+  return times_power_of_two(p, n, shifted);
 }
 
 static inline __attribute__((always_inline)) void scale_row(const float *x, size_t width, const char *weight,

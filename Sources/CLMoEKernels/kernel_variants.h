@@ -6,8 +6,8 @@
 /// Floats of scratch, which every set divides among its panels, and of blocks that were decoded.
 enum { SCRATCH = 65536, DECODED = 65536 };
 
-/// Keys that attention takes at a time, and rows of queries at most; on the way back the keys and queries of a block.
-enum { ATTENTION_KEYS = 64, ATTENTION_ROWS = 16, GRADIENT_KEYS = 48, GRADIENT_QUERIES = 96 };
+/// Keys that attention takes at a time at most, and rows of queries; on the way back the keys and queries of a block.
+enum { ATTENTION_KEYS = 128, ATTENTION_ROWS = 16, GRADIENT_KEYS = 48, GRADIENT_QUERIES = 96 };
 
 typedef struct {
   const char *name;

@@ -99,11 +99,11 @@ static inline float largest_lane(vec value) {
   return _mm256_cvtss_f32(_mm256_max_ps(value, _mm256_permute_ps(value, 0xB1)));
 }
 
-/// value * 2^power, of whole powers from -152 to 128: in two steps, each of which a float can hold.
-static inline vec times_power_of_two(vec value, vec power) {
-  vec_bits whole = __builtin_convertvector(power, vec_bits), half = whole >> 1;
-  vec_bits first = (half + 127) << 23, second = (whole - half + 127) << 23;
-  return value * (vec)first * (vec)second;
+/// value * 2^power, of whole powers up to 127; infinity for 128, and 0 below -126. `exponents` have power + 127 in their
+/// lowest bits, above which those that are left after a shift by 23 are zero.
+static inline vec times_power_of_two(vec value, vec power, vec exponents) {
+  const vec_bits is_tiny = power < -126.0f;
+  return (vec)(~is_tiny & (vec_bits)(value * (vec)((vec_bits)exponents << 23)));
 }
 
 /// The sums of the lanes of four vectors. Each is added up in the same order, wherever it stands.

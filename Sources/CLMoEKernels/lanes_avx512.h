@@ -98,8 +98,11 @@ static inline float largest_lane(vec value) {
   return _mm512_cvtss_f32(_mm512_max_ps(value, _mm512_permute_ps(value, 0xB1)));
 }
 
-/// value * 2^power; power is whole.
-static inline vec times_power_of_two(vec value, vec power) { return _mm512_scalef_ps(value, power); }
+/// value * 2^power; power is whole. Needs no help of its `exponents`.
+static inline vec times_power_of_two(vec value, vec power, vec exponents) {
+  (void)exponents;
+  return _mm512_scalef_ps(value, power);
+}
 
 /// The sums of the lanes of four vectors. Each is added up in the same order, wherever it stands.
 static inline four sums(vec a, vec b, vec c, vec d) {

@@ -153,6 +153,33 @@ import Testing
     }
   }
 
+  @Test(arguments: Kernels.variants) func `exponentials from one end to the other`(variant: String) {
+    Kernels.with(variant) {
+      let values = stride(from: Float(-200), through: 100, by: 0.0137).map { $0 }
+      var x = values
+      var sums = [Double](repeating: 0, count: (x.count + 31) / 32)
+      lmoe_exp_sums(&x, x.count, 0, &sums)
+      let wrong = values.indices.filter { index in
+        let (got, exact) = (Double(x[index]), exp(Double(values[index])))
+        switch values[index] {
+        case ..<(-87.33): return !(got >= 0 && got <= Double(Float.leastNormalMagnitude) * 1.01)
+        case ..<88.37: return !(abs(got - exact) <= 2e-7 * exact)
+        case ..<88.73: return !(got.isInfinite || abs(got - exact) <= 2e-7 * exact)
+        default: return !got.isInfinite
+        }
+      }
+      let some = wrong.prefix(5).map { (values[$0], x[$0]) }
+      #expect(some.isEmpty, "\(some)")
+      let isZeroFarBelow = zip(values, x).allSatisfy { $0 > -104 || $1 == 0 }
+      #expect(isZeroFarBelow)
+      // Whatever the other bits of a NaN are.
+      var odd = (0..<40).map { Float(nan: Float.RawSignificand($0 * 7), signaling: false) }
+      lmoe_exp_sums(&odd, odd.count, 0, &sums)
+      let areNumbers = odd.filter { !$0.isNaN }
+      #expect(areNumbers.isEmpty)
+    }
+  }
+
   @Test(arguments: Kernels.variants) func `sums and multiples`(variant: String) {
     Self.each(variant, seed: 27) { count, side, numbers in
       let (left, right) = (numbers.floats(count), numbers.floats(count))
