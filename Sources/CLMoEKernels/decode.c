@@ -59,7 +59,7 @@ static size_t claim(lmoe_decoder *decoder, const stage *stage, size_t owner, uin
     const uint64_t known = last >> TAKEN_BITS, taken = known == serial ? last & ((1 << TAKEN_BITS) - 1) : 0;
     if (known > serial || taken == count) return 0;
     // Many at first, for memory is read faster in long runs; few at the end, so that all workers end together.
-    const uint64_t own = (3 * (count - taken) + 3) / 4;
+    const uint64_t left = count - taken, own = left > 1 ? 3 * left / 4 : 1;
     const uint64_t next = serial << TAKEN_BITS | (taken + own);
     if (atomic_compare_exchange_weak_explicit(claims, &last, next, memory_order_relaxed, memory_order_relaxed)) {
       *first = begin + (is_backward(decoder, stage) ? count - taken - own : taken);
