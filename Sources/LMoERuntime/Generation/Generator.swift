@@ -53,12 +53,22 @@ public final class Generator {
     public var seconds = 0.0
   }
 
-  private struct Text {
+  fileprivate struct Text {
     let index: Int
     var tokens: [Int]
     let promptCount: Int
     let cache: KVCache
     var sampler: Sampler
+  }
+
+  /// Texts that have begun, as far as they are.
+  public struct Texts {
+    fileprivate var active: [Text]
+    fileprivate let context: Int
+    fileprivate var isRead = false
+
+    /// Whether all of them have ended.
+    public var areEnded: Bool { active.isEmpty }
   }
 
   /// Tokens that there is room for at first beyond the prompt.
@@ -81,6 +91,14 @@ public final class Generator {
   ///   - take: Called with the number of the text for each event; returning false after a token ends the text.
   /// - Throws: `RuntimeError` with `empty-prompt`, `prompt-too-long`, or what `Model.forward` throws.
   public func run(_ prompts: [[Int]], _ take: (Int, Event) throws -> Bool) throws {
+    var texts = try begin(prompts, take)
+    while !texts.areEnded { try advance(&texts, take) }
+  }
+
+  /// Begins texts, of which nothing is read yet.
+  ///
+  /// - Throws: `RuntimeError` with `empty-prompt` or `prompt-too-long`.
+  public func begin(_ prompts: [[Int]], _ take: (Int, Event) throws -> Bool) throws -> Texts {
     let context = options.context ?? model.configuration.maximumPositions
     for prompt in prompts {
       if prompt.isEmpty { throw RuntimeError(.emptyPrompt, path: model.base.bundle.path) }
@@ -89,7 +107,7 @@ public final class Generator {
           .promptTooLong, path: model.base.bundle.path, expected: "\(context)", found: "\(prompt.count)")
       }
     }
-    var active = prompts.enumerated().map { index, prompt in
+    let active = prompts.enumerated().map { index, prompt in
       var sampling = options.sampling
       sampling.seed &+= UInt64(index) &* 0x9E37_79B9_7F4A_7C15
       return Text(
@@ -99,34 +117,37 @@ public final class Generator {
         sampler: Sampler(sampling))
     }
     measurement.promptTokens += prompts.reduce(0) { $0 + $1.count }
-    if options.tokens < 1 {
-      for text in active { _ = try take(text.index, .end(.length)) }
-      active = []
+    guard options.tokens < 1 else { return Texts(active: active, context: context) }
+    for text in active { _ = try take(text.index, .end(.length)) }
+    return Texts(active: [], context: context)
+  }
+
+  /// Adds a token to each of the texts, after reading the prompts if that is still to be done.
+  ///
+  /// - Throws: What `Model.forward` throws.
+  public func advance(_ texts: inout Texts, _ take: (Int, Event) throws -> Bool) throws {
+    guard !texts.areEnded else { return }
+    let start = monotonicNanoseconds()
+    let segments = texts.active.map { Model.Segment(Array($0.tokens[$0.cache.count...]), $0.cache) }
+    var next: [Int] = Array(repeating: 0, count: texts.active.count)
+    try model.forward(segments, recorder: recorder) { output in
+      next[output.segment] = texts.active[output.segment].sampler.next(
+        output.logits, after: texts.active[output.segment].tokens)
     }
-    var isFirst = true
-    while !active.isEmpty {
-      let start = monotonicNanoseconds()
-      let segments = active.map { Model.Segment(Array($0.tokens[$0.cache.count...]), $0.cache) }
-      var next: [Int] = Array(repeating: 0, count: active.count)
-      try model.forward(segments, recorder: recorder) { output in
-        next[output.segment] = active[output.segment].sampler.next(
-          output.logits, after: active[output.segment].tokens)
+    let seconds = Double(monotonicNanoseconds() - start) * 1e-9
+    if texts.isRead { measurement.seconds += seconds } else { measurement.promptSeconds += seconds }
+    texts.isRead = true
+    var rest: [Text] = []
+    for (var text, token) in zip(texts.active, next) {
+      measurement.tokens += 1
+      text.tokens.append(token)
+      if let end = try end(of: text, texts.context, take) {
+        _ = try take(text.index, .end(end))
+      } else {
+        rest.append(text)
       }
-      let seconds = Double(monotonicNanoseconds() - start) * 1e-9
-      if isFirst { measurement.promptSeconds += seconds } else { measurement.seconds += seconds }
-      isFirst = false
-      var rest: [Text] = []
-      for (var text, token) in zip(active, next) {
-        measurement.tokens += 1
-        text.tokens.append(token)
-        if let end = try end(of: text, context, take) {
-          _ = try take(text.index, .end(end))
-        } else {
-          rest.append(text)
-        }
-      }
-      active = rest
     }
+    texts.active = rest
   }
 
   /// Hands the last token on, and says whether and why the text ends.
