@@ -175,7 +175,8 @@ def running(jobs):
         return []
     lines = ["## Running, beside llama.cpp", "",
              "Tokens a second, keys and values in f16 on both sides. Ratios and costs are medians of rounds that were "
-             "neighbours in time; the bare base and the mixture take turns in one process.", ""]
+             "neighbours in time; the bare base and the mixture take turns in one process, with tokens every 16, and their "
+             "costs are those of neighbours there.", ""]
     for f in found.values():
         rates, ratios = f["tokens_s"], inference.ratios(f, OURS)
         lines += [f"### {f['shape']}, {TYPES[f['type']]}", "",

@@ -178,6 +178,9 @@ def compare(tool, llama, program, path, shape, kind, options):
             "peer_adapter_bytes": sum(f.stat().st_size for f in adapter_files(path, kind, options.adapters)),
             "tokens_s": {name: {" ".join(key): values for key, values in found.items()} for name, found in rates.items()},
             "weight_bytes": {side: reports[OURS][0][side]["weight_bytes"] for side in ("base", "mixture")},
+            "costs": {name: {what: [report[f"{stage}_cost"] for report in found]
+                             for what, stage in (("prompt", "prefill"), ("tokens", "decode"))}
+                      for name, found in reports.items()},
             "floors": {name: [floors(report) for report in found] for name, found in reports.items()},
             "kernels": next((reports[OURS][0][key] for key in ("kernels", "kernel", "variant", "kernel_variant")
                              if key in reports[OURS][0]), None),
@@ -193,7 +196,11 @@ def floors(report):
 
 
 def costs(figures, name):
-    """For prompts and for tokens, how many times the bare base's time the mixture takes, round by round."""
+    """For prompts and for tokens, how many times the bare base's time the mixture takes, round by round.
+
+    The tool says it itself, for in it the two take turns more often than there are rounds."""
+    if name in figures.get("costs", {}):
+        return figures["costs"][name]
     rates = figures["tokens_s"][name]
     return {what: paired(rates[f"base {what}"], rates[f"adapters {what}"]) for what in ("prompt", "tokens")}
 

@@ -36,6 +36,16 @@ import Testing
     }
   }
 
+  @Test(arguments: [2, 15, 16, 17, 40]) func `stretches of tokens, whole or not`(tokens: Int) throws {
+    let report = try report("--tokens", "\(tokens)", "--repeat", "2", "--threads", "1")
+    #expect(report["tokens"]?.int == tokens)
+    for rate in [
+      report["decode_cost"], report["base"]?["decode_share"], report["mixture"]?["decode_tokens_s"],
+    ] {
+      #expect(rate?.double.map { $0 > 0 && $0.isFinite } == true)
+    }
+  }
+
   @Test func `without experts there is nothing to compare`() throws {
     let report = try report("--base")
     #expect(report["base"] != nil && report["mixture"] == nil && report["decode_cost"] == nil)

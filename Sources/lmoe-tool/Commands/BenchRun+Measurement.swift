@@ -9,10 +9,14 @@ struct InferenceMeasurement {
   private let start: [Int]
   private let options: Generator.Options
   private let tokens: Int
-  /// Seconds for the prompt, its first token included.
+  /// Seconds for the prompt, its first token included, round by round.
   private(set) var promptSeconds: [Double] = []
-  /// Seconds for one of the tokens that follow.
+  /// Seconds for one of the tokens that follow, stretch by stretch.
   private(set) var tokenSeconds: [Double] = []
+
+  /// Tokens after which models that are compared take turns: what one of them costs more than the other is little
+  /// beside what a machine shared with others is slower now than a second ago.
+  static let stretch = 16
 
   /// - Parameters:
   ///   - prompt: Tokens that are read at once.
@@ -29,22 +33,57 @@ struct InferenceMeasurement {
     var options = Generator.Options()
     options.sampling = .greedy
     options.cache = cache
-    options.context = max(prompt, depth + tokens)
+    options.context = max(prompt, depth + Self.written(tokens))
     self.options = options
   }
 
   /// The multiplications that the prompt takes.
   var multiplications: Model.Multiplications { model.multiplications(prompt: prompt.count) }
 
-  /// Runs once; what is not to be kept warms up.
-  mutating func measure(keeps: Bool) throws {
-    // What ran before has left its own in the caches.
-    _ = try run(start, 1)
-    let reading = try run(prompt, 1)
-    let writing = try run(start, tokens + 1)
-    guard keeps else { return }
-    promptSeconds.append(reading.promptSeconds)
-    tokenSeconds.append(writing.seconds / Double(tokens))
+  /// Lets models read their prompts one after the other, then write their tokens in turns.
+  ///
+  /// What is not to be kept warms up.
+  static func measure(_ runs: inout [InferenceMeasurement], in order: [Int], keeps: Bool) throws {
+    for index in order {
+      // What ran before has left its own in the caches.
+      _ = try runs[index].run(runs[index].start, 1)
+      let seconds = try runs[index].run(runs[index].prompt, 1).promptSeconds
+      if keeps { runs[index].promptSeconds.append(seconds) }
+    }
+    var writing = try runs.map { try Writing($0.generator(of: written($0.tokens)), $0.start) }
+    for number in 0..<stretches(runs[0].tokens) {
+      for index in number % 2 == 0 ? order : order.reversed() {
+        let tokens = min(stretch, runs[index].tokens - number * stretch)
+        let seconds = try writing[index].write(tokens)
+        if keeps { runs[index].tokenSeconds.append(seconds / Double(tokens)) }
+      }
+    }
+  }
+
+  /// Stretches that tokens are written in.
+  static func stretches(_ tokens: Int) -> Int { (tokens + stretch - 1) / stretch }
+
+  /// The tokens that are written for so many to be timed: the prompt's, and one at each change of turns.
+  private static func written(_ tokens: Int) -> Int { tokens + stretches(tokens) + 1 }
+
+  /// A text that grows stretch by stretch.
+  private struct Writing {
+    private let generator: Generator
+    private var texts: Generator.Texts
+
+    init(_ generator: Generator, _ start: [Int]) throws {
+      self.generator = generator
+      texts = try generator.begin([start]) { _, _ in true }
+      try generator.advance(&texts) { _, _ in true }
+    }
+
+    /// Seconds for so many tokens, after one that fetches the model's weights back into the caches.
+    mutating func write(_ tokens: Int) throws -> Double {
+      try generator.advance(&texts) { _, _ in true }
+      let before = generator.measurement.seconds
+      for _ in 0..<tokens { try generator.advance(&texts) { _, _ in true } }
+      return generator.measurement.seconds - before
+    }
   }
 
   /// Runs once more, and says what the time was spent on: seconds of the prompt, and of a token.
@@ -59,11 +98,15 @@ struct InferenceMeasurement {
   }
 
   private func run(_ prompt: [Int], _ tokens: Int) throws -> Generator.Measurement {
-    var options = options
-    options.tokens = tokens
-    let generator = Generator(model, options)
+    let generator = generator(of: tokens)
     try generator.run([prompt]) { _, _ in true }
     return generator.measurement
+  }
+
+  private func generator(of tokens: Int) -> Generator {
+    var options = options
+    options.tokens = tokens
+    return Generator(model, options)
   }
 }
 
@@ -116,54 +159,5 @@ struct InferenceFloors {
     let pace = MatrixThroughput.measure(on: pool, rounds: 3)
     floats.append(pace)
     integers.append(MatrixThroughput.measureIntegers(of: model, on: pool, rounds: 3) ?? pace)
-  }
-}
-
-/// Tokens a second of a model, and what the machine allows.
-struct InferenceRates {
-  /// Of the prompt.
-  let prefill: Double
-  /// Of the tokens that follow.
-  let decode: Double
-  /// The part of a prompt's time that its multiplications would take in registers, all of them as floats; of integers
-  /// a processor may do more.
-  let prefillShare: Double
-  /// The part that they would take as large products of the same types, and nothing else.
-  let prefillProductsShare: Double
-  /// The part of a token's time that reading the weights would take alone.
-  let decodeShare: Double
-  /// Bytes that are read for a token.
-  let weightBytes: Int
-
-  init(_ measured: InferenceMeasurement, prompt: Int, _ floors: InferenceFloors) {
-    prefill = Double(prompt) / measured.promptSeconds.median
-    decode = 1 / measured.tokenSeconds.median
-    weightBytes = measured.model.weightBytes
-    let (work, bytes) = (measured.multiplications, Double(weightBytes))
-    let (ofIntegers, ofFloats) = (2 * Double(work.integers), 2 * Double(work.floats))
-    prefillShare =
-      zip(measured.promptSeconds, floors.multiplyAdds).map { (ofIntegers + ofFloats) / $1 / $0 }.median
-    prefillProductsShare =
-      measured.promptSeconds.indices.map {
-        (ofIntegers / floors.integers[$0] + ofFloats / floors.floats[$0]) / measured.promptSeconds[$0]
-      }.median
-    decodeShare = zip(measured.tokenSeconds, floors.bytes).map { bytes / $1 / $0 }.median
-  }
-
-  var json: JSON {
-    [
-      "prefill_tokens_s": .double(prefill), "prefill_floor_share": .double(prefillShare),
-      "prefill_products_share": .double(prefillProductsShare),
-      "decode_tokens_s": .double(decode), "decode_share": .double(decodeShare),
-      "weight_bytes": .integer(weightBytes),
-    ]
-  }
-}
-
-extension [Double] {
-  /// The one in the middle, or the mean of the two; of none, NaN.
-  var median: Double {
-    let sorted = sorted()
-    return isEmpty ? .nan : (sorted[(count - 1) / 2] + sorted[count / 2]) / 2
   }
 }

@@ -12,7 +12,8 @@ struct BenchRun: ParsableCommand {
     abstract: "Time reading a prompt and writing tokens, with experts and without.",
     discussion: """
       Prompts are random tokens; the next token is the most likely one. The chosen experts and the bare base \
-      take turns in one process; figures are medians. The floor of decoding is reading each weight once, that \
+      take turns in one process, with prompts by rounds and with tokens every 16; figures are medians, costs \
+      those of neighbours in time. The floor of decoding is reading each weight once, that \
       of a prompt is multiplying them, both at the pace this machine is measured to have: memory with as many \
       bytes as the model has weights, some of which caches may keep; floats that are multiplied and added in \
       registers. Integers, as which quantized weights are multiplied, can be faster than that. Beside it stands \
@@ -58,15 +59,14 @@ struct BenchRun: ParsableCommand {
     var floors = models.map { InferenceFloors(of: $0, on: pool) }
     // The first round warms up.
     for round in 0...`repeat` {
-      for index in round % 2 == 0 ? Array(runs.indices) : runs.indices.reversed() {
-        try runs[index].measure(keeps: round > 0)
-      }
+      let order = round % 2 == 0 ? Array(runs.indices) : runs.indices.reversed()
+      try InferenceMeasurement.measure(&runs, in: order, keeps: round > 0)
       if round > 0 { for index in floors.indices { floors[index].measure() } }
     }
     let rates = zip(runs, floors).map { InferenceRates($0, prompt: prompt, $1) }
     let stages = try runs.map { try $0.stages() }
-    let mixture = rates.count > 1 ? rates[1] : nil
-    report.print(json(base, models, rates, floors, stages, threads: pool.count)) {
+    let costs = runs.count > 1 ? InferenceCosts(of: runs[1], over: runs[0]) : nil
+    report.print(json(base, models, rates, costs, floors, stages, threads: pool.count)) {
       var table = Table([
         ("", .left), ("prefill t/s", .right), ("of floor", .right), ("decode t/s", .right),
         ("of floor", .right), ("weights", .right),
@@ -78,10 +78,10 @@ struct BenchRun: ParsableCommand {
           formatted(bytes: rate.weightBytes),
         ])
       }
-      if let mixture {
+      if let costs {
         table.add([
-          "cost", "× " + formatted(rates[0].prefill / mixture.prefill, digits: 2), "",
-          "× " + formatted(rates[0].decode / mixture.decode, digits: 2), "", "",
+          "cost", "× " + formatted(costs.prefill, digits: 2), "",
+          "× " + formatted(costs.decode, digits: 2), "", "× " + formatted(costs.weightBytes, digits: 2),
         ])
       }
       for line in table.lines { Terminal.print(line) }
@@ -124,8 +124,8 @@ struct BenchRun: ParsableCommand {
   }
 
   private func json(
-    _ base: LoadedBase, _ models: [Model], _ rates: [InferenceRates], _ floors: [InferenceFloors],
-    _ stages: [InferenceStages], threads: Int
+    _ base: LoadedBase, _ models: [Model], _ rates: [InferenceRates], _ costs: InferenceCosts?,
+    _ floors: [InferenceFloors], _ stages: [InferenceStages], threads: Int
   ) -> JSON {
     var report = JSONObject()
     report["schema"] = 1
@@ -144,13 +144,13 @@ struct BenchRun: ParsableCommand {
     report["kernels"] = .string(kernelVariant())
     report["base"] = rates[0].json
     report["base_seconds"] = stages[0].json
-    if rates.count > 1 {
+    if let costs {
       report["experts"] = .array(models[1].experts.map { .string($0) })
       report["mixture_memory_gb_s"] = .double(floors[1].bytes.median / 1e9)
       report["mixture"] = rates[1].json
       report["mixture_seconds"] = stages[1].json
-      report["prefill_cost"] = .double(rates[0].prefill / rates[1].prefill)
-      report["decode_cost"] = .double(rates[0].decode / rates[1].decode)
+      report["prefill_cost"] = .double(costs.prefill)
+      report["decode_cost"] = .double(costs.decode)
     }
     return .object(report)
   }
