@@ -28,8 +28,9 @@ static __attribute__((noinline)) four add_rest(four sums, int kind, const float 
   return sums;
 }
 
-/// The sums of `rows` rows of x with `count` <= DOTS rows of the weight.
-static inline __attribute__((always_inline)) void dots(const int rows, const int kind, const float *x,
+/// The sums of `rows` rows of x with `count` <= DOTS rows of the weight. Meanwhile memory is asked for what comes later:
+/// for `asks` lines with every DOTS that are read, from `ahead` bytes further on.
+static inline __attribute__((always_inline)) void dots(const int rows, const int kind, const int asks, const float *x,
                                                        ptrdiff_t x_stride, const char *weight, ptrdiff_t stride,
                                                        ptrdiff_t ahead, size_t count, size_t depth, float *y,
                                                        ptrdiff_t y_stride, int accumulates) {
@@ -47,8 +48,12 @@ static inline __attribute__((always_inline)) void dots(const int rows, const int
   const char *next = weight + ahead;
   size_t k = 0;
   for (; k + LINE / width <= depth; k += LINE / width) {
-    EACH(c, DOTS) __builtin_prefetch(ASKS_IN_ORDER ? next + LINE * c : w[c] + k * width + ahead, 0, 3);
-    next += DOTS * LINE;
+    if (asks == DOTS) {
+      EACH(c, DOTS) __builtin_prefetch(ASKS_IN_ORDER ? next + LINE * c : w[c] + k * width + ahead, 0, 3);
+    } else {
+      EACH(c, asks) __builtin_prefetch(next + LINE * c, 0, 2);
+    }
+    next += asks * LINE;
     EACH(s, steps) {
       vec value[ROWS_AT_ONCE];
       EACH(r, rows) value[r] = load(x + r * x_stride + k + s * LANES);
@@ -122,10 +127,17 @@ static inline __attribute__((always_inline)) void combine(const int rows, const 
   }
 }
 
+/// What is asked for while a pass over some columns is computed: `lines` of each DOTS lines that are read, from column
+/// `column` on. DOTS is for what this pass itself reads soon.
+typedef struct {
+  size_t column;
+  int lines;
+} wanted;
+
 /// Columns [first, end) of `rows` rows of y (+)= one term.
 static inline __attribute__((always_inline)) void one_term(const int rows, const int kind, const lmoe_term *term,
-                                                           size_t row, size_t first, size_t end, float *y,
-                                                           ptrdiff_t y_stride, int accumulates) {
+                                                           size_t row, size_t first, size_t end, wanted next,
+                                                           float *y, ptrdiff_t y_stride, int accumulates) {
   const size_t width = kind == LMOE_F32 ? 4 : 2;
   const ptrdiff_t stride = term->weight_stride * (ptrdiff_t)width;
   const float *x = term->x + (ptrdiff_t)row * term->x_stride;
@@ -136,9 +148,19 @@ static inline __attribute__((always_inline)) void one_term(const int rows, const
   if (term->is_transposed) {
     // The same place of the rows to come.
     const ptrdiff_t ahead = stride == 0 ? 0 : (AHEAD / (DOTS * stride) + 1) * DOTS * stride;
-    for (; j < end; j += DOTS)
-      dots(rows, kind, x, term->x_stride, weight + (ptrdiff_t)j * stride, stride, ahead,
-           end - j < DOTS ? end - j : DOTS, depth, y + j, y_stride, accumulates);
+#define SUMS(asks, ahead)                                                                                        \
+  dots(rows, kind, asks, x, term->x_stride, weight + (ptrdiff_t)j * stride, stride, ahead,                       \
+       end - j < DOTS ? end - j : DOTS, depth, y + j, y_stride, accumulates)
+    // What is asked for a line at a time falls behind what is read.
+    ptrdiff_t at = (ptrdiff_t)(next.column - first) * stride;
+    if (next.lines == DOTS) {
+      for (; j < end; j += DOTS) SUMS(DOTS, ahead);
+    } else if (next.lines == 2) {
+      for (; j < end; j += DOTS, at -= (DOTS - 2) * stride) SUMS(2, at);
+    } else {
+      for (; j < end; j += DOTS, at -= (DOTS - 1) * stride) SUMS(1, at);
+    }
+#undef SUMS
     return;
   }
   const int most = rows == 1 ? MOST_VECTORS : rows == 2 && MOST_VECTORS > 8 ? MOST_VECTORS / 2 : 4;
@@ -158,12 +180,12 @@ static inline __attribute__((always_inline)) void one_term(const int rows, const
 #undef COMBINE
 }
 
-typedef void term_function(const lmoe_term *term, size_t row, size_t first, size_t end, float *y,
+typedef void term_function(const lmoe_term *term, size_t row, size_t first, size_t end, wanted next, float *y,
                            ptrdiff_t y_stride, int accumulates);
-#define TERM(rows, kind)                                                                                  \
-  static void term_##rows##_##kind(const lmoe_term *term, size_t row, size_t first, size_t end, float *y, \
-                                   ptrdiff_t y_stride, int accumulates) {                                 \
-    one_term(rows, kind, term, row, first, end, y, y_stride, accumulates);                                \
+#define TERM(rows, kind)                                                                                       \
+  static void term_##rows##_##kind(const lmoe_term *term, size_t row, size_t first, size_t end, wanted next,   \
+                                   float *y, ptrdiff_t y_stride, int accumulates) {                            \
+    one_term(rows, kind, term, row, first, end, next, y, y_stride, accumulates);                               \
   }
 #define TERMS(rows) TERM(rows, LMOE_F32) TERM(rows, LMOE_F16) TERM(rows, LMOE_BF16)
 TERMS(1) TERMS(2)
@@ -203,9 +225,12 @@ static void gemm_rows(size_t m, const lmoe_term *terms, size_t term_count, size_
     }
     for (size_t j = first; j < end; j += block) {
       size_t block_end = end - j < block ? end : j + block;
+      // Each pass asks for another part of the next block, so that memory is read all the time.
+      const int lines = passes == 1 || block_end == end ? DOTS : passes < DOTS ? 2 : 1;
       for (size_t pass = 0; pass < passes; pass++) {
         size_t row = m * pass / passes, rows = m * (pass + 1) / passes - row;
-        functions[(rows - 1) * 3](term, row, j, block_end, y, y_stride, accumulates || t > 0);
+        const wanted next = {block_end + pass % (DOTS / lines) * (block / DOTS * lines), lines};
+        functions[(rows - 1) * 3](term, row, j, block_end, next, y, y_stride, accumulates || t > 0);
       }
     }
   }

@@ -163,13 +163,32 @@ static void pack_panel(integer_form form, const uint8_t *weight, size_t stride, 
 #undef PACK
 }
 
-/// A panel times `rows` rows of x.
+INLINE size_t bytes_of_runs(integer_form form, size_t runs) {
+  return runs * X_RUN / form_elements(form) * form_bytes(form);
+}
+
+/// What is packed next: `bytes` bytes of each of some rows of the weight.
+typedef struct {
+  const uint8_t *first;
+  size_t stride, rows, bytes;
+} rows_to_come;
+
+/// Asks for part `number` of `count` of them.
+INLINE void ask_for_rows(const rows_to_come *next, size_t number, size_t count) {
+  enum { LINE = 64 };
+  for (size_t r = next->rows * number / count; r < next->rows * (number + 1) / count; r++)
+    for (size_t offset = 0; offset < next->bytes + LINE; offset += LINE)
+      __builtin_prefetch(next->first + r * next->stride + offset, 0, 2);
+}
+
+/// A panel times `rows` rows of x. Meanwhile memory is asked for what is packed next.
 static void multiply_panel(tile_function *const *tiles, const lmoe_term *term, size_t row, size_t rows,
                            const int16_t *x_pairs, size_t from, size_t runs, panel panel, size_t columns, float *y,
-                           ptrdiff_t y_stride, int accumulates) {
+                           ptrdiff_t y_stride, int accumulates, rows_to_come next) {
   // Tiles of equal height: a last one of a row or two would not fill the pipes.
   const size_t count = (rows + TILE - 1) / TILE;
   for (size_t t = 0; t < count; t++) {
+    ask_for_rows(&next, t, count);
     const size_t low = rows * t / count, height = rows * (t + 1) / count - low;
     x_row x[TILE];
     for (size_t r = 0; r < height; r++) x[r] = x_row_at(term->x_integers, row + low + r, term->depth);
@@ -206,11 +225,14 @@ static void integer_pairs(size_t m, const lmoe_term *term, integer_form form, si
         const x_row x = x_row_at(term->x_integers, row + r, term->depth);
         for (size_t run = 0; run < runs; run++) store_pairs(x_pairs + (r * runs + run) * X_RUN, pairs_of_run(&x, from + run));
       }
+      const uint8_t *weight = (const uint8_t *)term->weight + form_head(form) + bytes_of_runs(form, from);
       for (size_t j = first; j < end; j += WIDTH) {
-        const size_t columns = end - j < WIDTH ? end - j : WIDTH;
+        const size_t columns = end - j < WIDTH ? end - j : WIDTH, left = end - j - columns;
+        const rows_to_come next = {weight + (j + WIDTH) * stride, stride, left < WIDTH ? left : WIDTH,
+                                   bytes_of_runs(form, runs)};
         pack_panel(form, (const uint8_t *)term->weight + j * stride, stride, columns, term->depth, from, runs, panel);
         multiply_panel(tiles_of(form), term, row, rows, x_pairs, from, runs, panel, columns, y + j, y_stride,
-                       accumulates || from > 0);
+                       accumulates || from > 0, next);
       }
     }
   }
