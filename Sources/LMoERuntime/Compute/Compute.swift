@@ -101,7 +101,7 @@ final class Compute: @unchecked Sendable {
     let stage = timer?.enter(.products)
     defer { if let stage { timer?.leave(to: stage) } }
     guard products.contains(where: { $0.output.count > 0 && $0.output.width > 0 }) else { return }
-    let work = products.reduce(0) { $0 + $1.output.width * $1.costPerColumn }
+    var left = products.reduce(0) { $0 + $1.output.width * $1.costPerColumn }
     var terms: [Term] = []
     var counts: [Int] = []
     var tasks: [Task] = []
@@ -109,14 +109,17 @@ final class Compute: @unchecked Sendable {
       let range = terms.count..<terms.count + product.terms.count
       terms += product.terms
       for _ in product.terms { counts.append(product.output.count) }
-      let step = step(for: product, of: work)
-      for rows in rowParts(product, step: step, isAlone: products.count == 1) {
-        for start in stride(from: 0, to: product.output.width, by: step) {
+      for rows in rowParts(product, isAlone: products.count == 1) {
+        let cost = product.costPerColumn * rows.count / product.output.count
+        var start = 0
+        while start < product.output.width {
+          let end = min(start + step(for: product, cost: cost, of: left), product.output.width)
           tasks.append(
             Task(
               product: index, terms: range, output: product.output[rows], row: rows.lowerBound,
-              columns: start..<min(start + step, product.output.width), accumulates: product.accumulates,
-              finishes: product.finish != nil))
+              columns: start..<end, accumulates: product.accumulates, finishes: product.finish != nil))
+          left -= cost * (end - start)
+          start = end
         }
       }
     }
@@ -177,22 +180,24 @@ final class Compute: @unchecked Sendable {
     }
   }
 
-  /// Columns of a task: wide enough to pay, for every new place in memory is a stop; but a worker that loses its
-  /// core must not keep the others waiting for long, and the tasks of several products should be alike.
-  private func step(for product: Product, of work: Int) -> Int {
+  /// Columns of the next task: fewer and fewer, for every new place in memory is a stop, but in the end no worker is to
+  /// wait for another's wide task.
+  ///
+  /// - Parameters:
+  ///   - product: The product whose columns they are.
+  ///   - cost: Multiplications of a column.
+  ///   - left: Multiplications that are left of all products.
+  private func step(for product: Product, cost: Int, of left: Int) -> Int {
     let isWide = product.output.count > 8
     // Blocks of most quantized weights have 32 elements.
     let width = isWide || product.terms.contains(where: \.hasBlocks) ? 32 : 16
-    let share = work / (pool.count * (isWide ? 3 : 2)) / max(1, product.costPerColumn)
-    let most = min(max(width, share), isWide ? 1024 : 2048)
-    // As many tasks as that makes, of equal width: a narrow one at the end would cost as much as a wider one.
-    let tasks = (product.output.width + most - 1) / most
-    return ((product.output.width + tasks - 1) / tasks + width - 1) / width * width
+    let share = left / (pool.count > 1 ? 2 * pool.count : 1) / max(1, cost)
+    return (min(max(width, share), isWide ? 1024 : 2048) + width - 1) / width * width
   }
 
   /// The rows of a product's tasks: all, unless it is alone, its few columns cannot be shared out evenly, and there
   /// are rows enough.
-  private func rowParts(_ product: Product, step: Int, isAlone: Bool) -> [Range<Int>] {
+  private func rowParts(_ product: Product, isAlone: Bool) -> [Range<Int>] {
     let (rows, width) = (product.output.count, product.output.width)
     guard isAlone, pool.count > 1, product.finish == nil, rows >= 128 * pool.count,
       width < 32 * 4 * pool.count * 2, !(width / 32).isMultiple(of: pool.count)
