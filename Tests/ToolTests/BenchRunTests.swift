@@ -39,6 +39,7 @@ import Testing
   @Test(arguments: [2, 15, 16, 17, 40]) func `stretches of tokens, whole or not`(tokens: Int) throws {
     let report = try report("--tokens", "\(tokens)", "--repeat", "2", "--threads", "1")
     #expect(report["tokens"]?.int == tokens)
+    #expect(report["stretches"]?.int == 2 * ((tokens + 15) / 16))
     for rate in [
       report["decode_cost"], report["base"]?["decode_share"], report["mixture"]?["decode_tokens_s"],
     ] {

@@ -61,7 +61,7 @@ public final class Generator {
     var sampler: Sampler
   }
 
-  /// Texts that have begun, as far as they are.
+  /// Texts that have begun, as far as they are; they belong to the generator that began them.
   public struct Texts {
     fileprivate var active: [Text]
     fileprivate let context: Int
@@ -89,7 +89,7 @@ public final class Generator {
   /// - Parameters:
   ///   - prompts: The tokens of each text.
   ///   - take: Called with the number of the text for each event; returning false after a token ends the text.
-  /// - Throws: `RuntimeError` with `empty-prompt`, `prompt-too-long`, or what `Model.forward` throws.
+  /// - Throws: `RuntimeError` with `empty-prompt`, `prompt-too-long`, or what `Model.forward` or `take` throws.
   public func run(_ prompts: [[Int]], _ take: (Int, Event) throws -> Bool) throws {
     var texts = try begin(prompts, take)
     while !texts.areEnded { try advance(&texts, take) }
@@ -97,7 +97,10 @@ public final class Generator {
 
   /// Begins texts, of which nothing is read yet.
   ///
-  /// - Throws: `RuntimeError` with `empty-prompt` or `prompt-too-long`.
+  /// - Parameters:
+  ///   - prompts: The tokens of each text.
+  ///   - take: Called as by ``run(_:_:)``: here only for the ends of texts to which no token is to be added.
+  /// - Throws: `RuntimeError` with `empty-prompt` or `prompt-too-long`, or what `take` throws.
   public func begin(_ prompts: [[Int]], _ take: (Int, Event) throws -> Bool) throws -> Texts {
     let context = options.context ?? model.configuration.maximumPositions
     for prompt in prompts {
@@ -122,9 +125,12 @@ public final class Generator {
     return Texts(active: [], context: context)
   }
 
-  /// Adds a token to each of the texts, after reading the prompts if that is still to be done.
+  /// Adds a token to each of the texts that have not ended, after reading the prompts if that is still to be done.
   ///
-  /// - Throws: What `Model.forward` throws.
+  /// - Parameters:
+  ///   - texts: What ``begin(_:_:)`` made.
+  ///   - take: Called as by ``run(_:_:)``.
+  /// - Throws: What `Model.forward` or `take` throws.
   public func advance(_ texts: inout Texts, _ take: (Int, Event) throws -> Bool) throws {
     guard !texts.areEnded else { return }
     let start = monotonicNanoseconds()

@@ -61,7 +61,7 @@ struct InferenceMeasurement {
   }
 
   /// Stretches that tokens are written in.
-  static func stretches(_ tokens: Int) -> Int { (tokens + stretch - 1) / stretch }
+  private static func stretches(_ tokens: Int) -> Int { (tokens + stretch - 1) / stretch }
 
   /// The tokens that are written for so many to be timed: the prompt's, and one at each change of turns.
   private static func written(_ tokens: Int) -> Int { tokens + stretches(tokens) + 1 }

@@ -66,7 +66,10 @@ struct BenchRun: ParsableCommand {
     let rates = zip(runs, floors).map { InferenceRates($0, prompt: prompt, $1) }
     let stages = try runs.map { try $0.stages() }
     let costs = runs.count > 1 ? InferenceCosts(of: runs[1], over: runs[0]) : nil
-    report.print(json(base, models, rates, costs, floors, stages, threads: pool.count)) {
+    let stretches = runs[0].tokenSeconds.count
+    report.print(
+      json(base, models, rates, costs, floors, stages, stretches: stretches, threads: pool.count)
+    ) {
       var table = Table([
         ("", .left), ("prefill t/s", .right), ("of floor", .right), ("decode t/s", .right),
         ("of floor", .right), ("weights", .right),
@@ -125,7 +128,7 @@ struct BenchRun: ParsableCommand {
 
   private func json(
     _ base: LoadedBase, _ models: [Model], _ rates: [InferenceRates], _ costs: InferenceCosts?,
-    _ floors: [InferenceFloors], _ stages: [InferenceStages], threads: Int
+    _ floors: [InferenceFloors], _ stages: [InferenceStages], stretches: Int, threads: Int
   ) -> JSON {
     var report = JSONObject()
     report["schema"] = 1
@@ -137,6 +140,7 @@ struct BenchRun: ParsableCommand {
     report["tokens"] = .integer(tokens)
     report["depth"] = .integer(depth)
     report["repeat"] = .integer(`repeat`)
+    report["stretches"] = .integer(stretches)
     report["memory_gb_s"] = .double(floors[0].bytes.median / 1e9)
     report["fma_gflop_s"] = .double(floors[0].multiplyAdds.median / 1e9)
     report["matrix_gflop_s"] = .double(floors[0].integers.median / 1e9)
