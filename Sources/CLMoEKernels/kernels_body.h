@@ -19,7 +19,7 @@ static int are_few(size_t m, const lmoe_term *terms, size_t term_count) {
   if (m <= FEW_ROWS) return 1;
   if (m > SOME_ROWS) return 0;
   for (size_t t = 0; t < term_count; t++)
-    if (terms[t].is_transposed && terms[t].depth < 256) return 0;
+    if (terms[t].is_transposed && terms[t].depth < 256 && !(t > 0 && is_narrow(&terms[t]))) return 0;
   return 1;
 }
 

@@ -205,6 +205,96 @@ import Testing
     }
   }
 
+  /// As B of experts lies: rows of a few numbers, one after the other, which meet columns of U beside each other.
+  @Test(arguments: Kernels.variants) func `weights of narrow rows, alone and behind a wide one`(
+    variant: String
+  ) {
+    Kernels.with(variant) {
+      var numbers = Numbers(8)
+      for (depths, kinds) in [
+        ([1], [WeightKind.f16]), ([8, 8, 8], [.f16, .f16, .f16]),
+        ([16, 4, 5, 16], [.f32, .f32, .bf16, .bf16]),
+        ([300, 16, 8, 3], [.f16, .f16, .f16, .f16]), ([32, 33, 32, 7], [.bf16, .bf16, .bf16, .f32]),
+        ([40, 32, 32, 32, 32, 32, 1], Array(repeating: .f16, count: 7)),
+      ] {
+        for rows in [1, 2, 3, 4, 7, 8, 9, 20, 32, 33] {
+          let columns = numbers.integer(1...150)
+          let item = Narrow(rows: rows, columns: columns, depths: depths, kinds, &numbers)
+          let start = numbers.integer(0...columns - 1)
+          let wrong = item.wrong(start)
+          #expect(
+            wrong.isEmpty, "\(variant): \(rows) x \(columns) of \(depths), from \(start): \(wrong.prefix(3))")
+        }
+      }
+    }
+  }
+
+  /// Terms whose weights have no room between their rows, and whose parts of x are beside each other.
+  private struct Narrow {
+    let (rows, columns, width): (Int, Int, Int)
+    let depths: [Int]
+    let kinds: [WeightKind]
+    let x: GuardedMemory<Float>
+    let weights: [GuardedMemory<UInt8>]
+    let values: [[Float]]
+    let scratch = Case.memory()
+
+    init(rows: Int, columns: Int, depths: [Int], _ kinds: [WeightKind], _ numbers: inout Numbers) {
+      (self.rows, self.columns, self.depths, self.kinds) = (rows, columns, depths, kinds)
+      width = depths.reduce(0, +)
+      x = GuardedMemory(numbers.floats(rows * width), .end)
+      var bits: [[UInt32]] = []
+      for (depth, kind) in zip(depths, kinds) {
+        bits.append((0..<columns * depth).map { _ in kind.bits(&numbers) })
+      }
+      values = zip(bits, kinds).map { $0.map($1.value) }
+      weights = zip(bits, kinds).map { GuardedMemory($1.bytes($0), .end) }
+    }
+
+    func compute(_ range: Range<Int>, into y: inout [Float]) {
+      var terms: [lmoe_term] = []
+      var first = 0
+      for (index, depth) in depths.enumerated() {
+        terms.append(
+          lmoe_term(
+            x: x.base + first, x_stride: width, weight: weights[index].base, weight_stride: depth,
+            kind: kinds[index].code, is_transposed: 1, depth: depth, block: 0, weight_first: 0,
+            x_integers: nil))
+        first += depth
+      }
+      lmoe_gemm(rows, terms, terms.count, range.lowerBound, range.upperBound, &y, columns, 1, scratch.base)
+    }
+
+    /// The places that are wrong, added to 1 for columns from `start` on first, then for those before.
+    func wrong(_ start: Int) -> [String] {
+      var (y, whole) = (
+        [Float](repeating: 1, count: rows * columns), [Float](repeating: 1, count: rows * columns)
+      )
+      compute(start..<columns, into: &y)
+      compute(0..<start, into: &y)
+      compute(0..<columns, into: &whole)
+      var wrong: [String] = []
+      for row in 0..<rows {
+        for column in 0..<columns {
+          var (sum, magnitude, first) = (1.0, 1.0, 0)
+          for (term, depth) in depths.enumerated() {
+            for k in 0..<depth {
+              let product = Double(x[row * width + first + k]) * Double(values[term][column * depth + k])
+              sum += product
+              magnitude += abs(product)
+            }
+            first += depth
+          }
+          let found = y[row * columns + column]
+          if !(abs(Double(found) - sum) <= 1e-5 * magnitude) || found != whole[row * columns + column] {
+            wrong.append("\(row), \(column): \(found), not \(sum)")
+          }
+        }
+      }
+      return wrong
+    }
+  }
+
   /// Whatever the ranges of columns that workers take, and wherever they begin, the bits are the same.
   @Test(arguments: Kernels.variants) func `ranges of columns agree bit for bit with the whole`(
     variant: String
