@@ -59,8 +59,8 @@ typedef struct {
   /// Whether its factors are laid out for the tasks: B for those that compute its outputs, A for those that compute its
   /// input (decode_strips.h).
   int up, down;
-  /// Whether magnitudes rescale outputs.
-  int rescales;
+  /// Whether magnitudes rescale outputs; whether the layer's input is needed as integers.
+  int rescales, needs_integers;
 } linear_plan;
 
 /// The linear layers of a layer.

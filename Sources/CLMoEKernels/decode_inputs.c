@@ -37,8 +37,9 @@ void lmoe_decode_prepare_input(const lmoe_decoder *d, const stage *stage, worker
   }
   const lmoe_linear *linears[MOST_LINEARS];
   const size_t count = lmoe_decode_linears(model, stage->group, stage->layer, linears);
+  const linear_plan *plans = lmoe_decode_linear_plans(d, stage->group, stage->layer);
   for (size_t i = 0; i < count; i++) {
-    if (!takes_integers(model, &linears[i]->weight) && !takes_integers(model, &linears[i]->down)) continue;
+    if (!plans[i].needs_integers) continue;
     lmoe_integer_rows(self->x, 0, 1, linears[i]->weight.columns, self->integers);
     return;
   }

@@ -5,24 +5,26 @@
 #include <string.h>
 
 /// y[first..<end) += u times panels of B, of the ranks of a run.
-static void add_panels(const worker *self, const lmoe_matrix *up, const float *u, const run *own, size_t first,
+static void add_panels(const worker *self, const lmoe_linear *linear, const float *u, const run *own, size_t first,
                        size_t end, float *y) {
   const char *panel = self->strip;
-  if (up->kind < 0) {
-    for (size_t width; first < end; first += width, panel += width * up->rows * float_bytes(up->kind)) {
+  const size_t ranks = linear->ranks;
+  const int kind = linear->slots[0].up.kind;
+  if (kind < 0) {
+    for (size_t width; first < end; first += width, panel += width * ranks * float_bytes(kind)) {
       width = end - first < PANEL ? end - first : PANEL;
-      const lmoe_matrix matrix = {panel, up->kind, 0, 0, up->rows, width};
+      const lmoe_matrix matrix = {panel, kind, 0, 0, ranks, width};
       lmoe_term term = term_of(&matrix, own->first, u + own->first, 0);
       term.depth = own->count;
       self->kernels->gemm(1, &term, 1, 0, width, y + first, 0, 1, self->scratch);
     }
     return;
   }
-  for (size_t from = first / Q8_PANEL * Q8_PANEL; from < end; from += Q8_PANEL, panel += up_ranks(up->rows) * Q8_BYTES) {
+  for (size_t from = first / Q8_PANEL * Q8_PANEL; from < end; from += Q8_PANEL, panel += up_ranks(ranks) * Q8_BYTES) {
     float part[Q8_PANEL] = {0};
     const size_t low = from > first ? from : first, high = from + Q8_PANEL < end ? from + Q8_PANEL : end;
     const int is_whole = high - low == Q8_PANEL;
-    self->kernels->integers->up_q8_0(u, up->rows, own->first, own->first + own->count, panel,
+    self->kernels->integers->up_q8_0(u, ranks, own->first, own->first + own->count, panel,
                                      is_whole ? y + from : part);
     for (size_t j = low; j < high && !is_whole; j++) y[j] += part[j - from];
   }
@@ -31,22 +33,19 @@ static void add_panels(const worker *self, const lmoe_matrix *up, const float *u
 /// Some of the rows of A of the experts that have a say.
 void lmoe_decode_factors_task(lmoe_decoder *d, const stage *stage, worker *self, size_t task) {
   enum { UNIT = 4 };
-  const lmoe_linear *linears[MOST_LINEARS];
-  lmoe_decode_linears(&d->model, stage->group, stage->layer, linears);
   size_t total = 0;
-  for (size_t r = 0; r < self->run_count; r++) total += self->runs[r].count;
+  for (size_t c = 0; c < self->choice_count; c++) total += self->choices[c].slot->count;
   const size_t units = (total + UNIT - 1) / UNIT;
   size_t first = part(task, stage->tasks, units) * UNIT, end = part(task + 1, stage->tasks, units) * UNIT;
   if (end > total) end = total;
   size_t before = 0;
-  for (size_t r = 0; r < self->run_count && before < end; r++) {
-    const run *own = &self->runs[r];
+  for (size_t c = 0; c < self->choice_count && before < end; c++) {
+    const lmoe_slot *slot = self->choices[c].slot;
     const size_t low = first > before ? first - before : 0;
-    const size_t high = end - before < own->count ? end - before : own->count;
+    const size_t high = end - before < slot->count ? end - before : slot->count;
     if (low < high)
-      multiply(d, self, &linears[own->linear]->down, own->first + low, own->first + high,
-               d->u + own->linear * d->ranks, 0);
-    before += own->count;
+      multiply(d, self, &slot->down, low, high, d->u + self->choices[c].linear * d->ranks + slot->first, 0);
+    before += slot->count;
   }
 }
 
@@ -70,19 +69,24 @@ static void rescale(const worker *self, size_t linear, size_t first, size_t end,
 /// y[first..<end) += U times B of the experts that have a say.
 static void add_experts(const lmoe_decoder *d, worker *self, const lmoe_linear *linear, int is_laid_out, size_t place,
                         size_t first, size_t end, float *y) {
-  for (size_t r = 0; r < self->run_count; r++) {
-    const run *own = &self->runs[r];
-    if (own->linear != place) continue;
-    const float *u = self->u + place * d->ranks;
-    if (is_laid_out) {
-      add_panels(self, &linear->up, u, own, first, end, y);
-    } else {
-      lmoe_term term = term_of(&linear->up, own->first, u + own->first, 0);
-      term.depth = own->count;
-      self->kernels->gemm(1, &term, 1, first, end, y, 0, 1, self->scratch);
-    }
+  const float *u = self->u + place * d->ranks;
+  if (is_laid_out) {
+    for (size_t r = 0; r < self->run_count; r++)
+      if (self->runs[r].linear == place) add_panels(self, linear, u, &self->runs[r], first, end, y);
+    self->strip += up_bytes(linear, first, end);
+    return;
   }
-  if (is_laid_out) self->strip += up_bytes(&linear->up, first, end);
+  // Experts lie apart; of several, one is asked for while others are added.
+  enum { LATER = 4 };
+  for (size_t c = 0; c < self->choice_count; c++) {
+    const lmoe_slot *slot = self->choices[c].slot;
+    if (self->choices[c].linear != place) continue;
+    if (c + LATER < self->choice_count && self->choices[c + LATER].linear == place)
+      prefetch_up(self->choices[c + LATER].slot, first, end, PREFETCH_ROOM / LATER);
+    lmoe_term term = term_of(&slot->up, 0, u + slot->first, !slot->up_is_transposed);
+    term.depth = slot->count;
+    self->kernels->gemm(1, &term, 1, first, end, y, 0, 1, self->scratch);
+  }
 }
 
 /// Where a linear layer's outputs go, and whether they are added to what is there.
@@ -167,11 +171,12 @@ static void finish(const lmoe_decoder *d, worker *self, const target *target, si
 static void prefetch_ups(const lmoe_decoder *d, const stage *stage, const worker *self, const target *targets,
                          size_t first, size_t end) {
   size_t low, high;
-  for (size_t r = 0; r < self->run_count; r++) {
-    const run *own = &self->runs[r];
-    const target *target = &targets[own->linear];
-    if (!target->is_laid_out && lmoe_decode_own_outputs(&d->model, stage, own->linear, first, end, &low, &high))
-      prefetch_up(&target->linear->up, own, low, high);
+  size_t room = PREFETCH_ROOM;
+  for (size_t c = 0; c < self->choice_count && room > 0; c++) {
+    const choice *own = &self->choices[c];
+    if (!targets[own->linear].is_laid_out &&
+        lmoe_decode_own_outputs(&d->model, stage, own->linear, first, end, &low, &high))
+      room = prefetch_up(own->slot, low, high, room);
   }
 }
 

@@ -25,7 +25,7 @@ static void add_needs(needs *needs, const lmoe_model *model, group_kind group, s
   for (size_t i = 0; i < count; i++) {
     const lmoe_matrix *weight = &linears[i]->weight;
     if (weight->columns > needs->inputs) needs->inputs = weight->columns;
-    if (linears[i]->down.rows > needs->ranks) needs->ranks = linears[i]->down.rows;
+    if (linears[i]->ranks > needs->ranks) needs->ranks = linears[i]->ranks;
     slots += linears[i]->slot_count;
     const lmoe_gate *gate = lmoe_decode_gate(model, group, layer, i);
     if (gate && gate->routed > needs->width) needs->width = gate->routed;

@@ -126,9 +126,13 @@ static int is_early(const lmoe_decoder *decoder, group_kind group, size_t layer)
   return 1;
 }
 
-static void look_at(const lmoe_linear *linear, linear_plan *plan) {
+static void look_at(const lmoe_model *model, const lmoe_linear *linear, linear_plan *plan) {
   plan->rescales = 0;
-  for (size_t s = 0; s < linear->slot_count; s++) plan->rescales |= linear->slots[s].rescaling != NULL;
+  plan->needs_integers = takes_integers(model, &linear->weight);
+  for (size_t s = 0; s < linear->slot_count; s++) {
+    plan->rescales |= linear->slots[s].rescaling != NULL;
+    plan->needs_integers |= takes_integers(model, &linear->slots[s].down);
+  }
 }
 
 static void add_group(lmoe_decoder *decoder, group_kind group, size_t layer) {
@@ -138,14 +142,16 @@ static void add_group(lmoe_decoder *decoder, group_kind group, size_t layer) {
   linear_plan *plans = lmoe_decode_linear_plans(decoder, group, layer);
   size_t base = 0, ups = 0, outputs = 0, factors = 0, ranks = 0, gates = 0;
   for (size_t i = 0; i < count; i++) {
-    look_at(linears[i], &plans[i]);
+    look_at(model, linears[i], &plans[i]);
     const lmoe_gate *gate = lmoe_decode_gate(model, group, layer, i);
     if (lmoe_decode_is_large(gate)) gates += all_bytes(&gate->rows);
     base += all_bytes(&linears[i]->weight);
-    ups += all_bytes(&linears[i]->up);
+    for (size_t s = 0; s < linears[i]->slot_count; s++) {
+      ups += all_bytes(&linears[i]->slots[s].up);
+      factors += all_bytes(&linears[i]->slots[s].down);
+    }
     outputs += linears[i]->weight.rows;
-    factors += all_bytes(&linears[i]->down);
-    ranks += linears[i]->down.rows;
+    ranks += linears[i]->ranks;
   }
   if (group == GROUP_FEED_FORWARD) outputs /= 2;
   const size_t unit = lmoe_decode_unit(model, group), units = (outputs + unit - 1) / unit;

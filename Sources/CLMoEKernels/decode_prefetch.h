@@ -3,18 +3,29 @@
 #define LMOE_DECODE_PREFETCH_H
 #include "decode_strips.h"
 
-/// Asks for columns [first, end) of rows of B, which lie far apart, before there is something else to do: as much as
-/// leaves room in the nearest caches.
-static inline void prefetch_up(const lmoe_matrix *up, const run *own, size_t first, size_t end) {
-  enum { ROOM = 48 << 10 };
-  if (up->kind == LMOE_NF4) return;
+/// Bytes that leave room in the nearest caches.
+enum { PREFETCH_ROOM = 48 << 10 };
+
+/// Asks for B of outputs [first, end), before there is something else to do: as much as there is room for, of which
+/// what is left is returned. Transposed, it is as many pieces as there are ranks, far apart.
+static inline size_t prefetch_up(const lmoe_slot *slot, size_t first, size_t end, size_t room) {
+  const lmoe_matrix *up = &slot->up;
+  if (up->kind == LMOE_NF4) return room;
+  if (!slot->up_is_transposed) {
+    size_t bytes = bytes_of(up, (end - first) * slot->count);
+    if (bytes > room) bytes = room;
+    const char *at = (const char *)up->values + bytes_of(up, first * slot->count);
+    for (size_t offset = 0; offset < bytes; offset += LINE) __builtin_prefetch(at + offset, 0, 2);
+    return room - bytes;
+  }
   const size_t block = up->kind < 0 ? 1 : up->block, stride = bytes_of(up, up->columns);
   const size_t start = first / block * block, bytes = bytes_of(up, (end - start + block - 1) / block * block);
-  size_t rows = ROOM / (bytes + LINE);
-  if (rows > own->count) rows = own->count;
-  const char *at = (const char *)up->values + own->first * stride + bytes_of(up, start);
+  size_t rows = room / (bytes + LINE);
+  if (rows > slot->count) rows = slot->count;
+  const char *at = (const char *)up->values + bytes_of(up, start);
   for (size_t row = 0; row < rows; row++, at += stride)
     for (size_t offset = 0; offset <= bytes; offset += LINE) __builtin_prefetch(at + offset, 0, 2);
+  return room - rows * (bytes + LINE);
 }
 
 /// Asks for rows [first, end) of A, as many as leave room in the nearest caches.

@@ -11,26 +11,22 @@ static size_t first_row(const lmoe_decoder *d, size_t number, size_t rows) { ret
 /// The rows of A of the experts that have a say, where that is known before the input is.
 static void prefetch_chosen(const lmoe_decoder *d, const stage *next, worker *self, size_t number) {
   const lmoe_model *model = &d->model;
-  const lmoe_linear *linears[MOST_LINEARS];
-  const size_t count = lmoe_decode_linears(model, next->group, next->layer, linears);
-  for (size_t i = 0; i < count; i++)
+  for (size_t i = 0; i < MOST_LINEARS; i++)
     if (lmoe_decode_gate(model, next->group, next->layer, i)) return;
   lmoe_decode_prepare_weights(d, next, self);
   size_t total = 0, before = 0;
-  for (size_t r = 0; r < self->run_count; r++) total += self->runs[r].count;
+  for (size_t c = 0; c < self->choice_count; c++) total += self->choices[c].slot->count;
   const size_t first = first_row(d, number, total), end = first_row(d, number + 1, total);
-  for (size_t r = 0; r < self->run_count; before += self->runs[r++].count) {
-    const run *own = &self->runs[r];
+  for (size_t c = 0; c < self->choice_count; before += self->choices[c++].slot->count) {
+    const lmoe_slot *slot = self->choices[c].slot;
     const size_t low = first > before ? first - before : 0;
-    const size_t high = end < before ? 0 : end - before < own->count ? end - before : own->count;
-    if (low < high) prefetch_rows(&linears[own->linear]->down, own->first + low, own->first + high);
+    const size_t high = end < before ? 0 : end - before < slot->count ? end - before : slot->count;
+    if (low < high) prefetch_rows(&slot->down, low, high);
   }
 }
 
-/// The columns of B of the experts that have a say, of the tasks that worker `number` begins with.
+/// What B of the experts that have a say has of the outputs of the tasks that worker `number` begins with.
 static void prefetch_ups(const lmoe_decoder *d, const stage *next, worker *self, size_t number) {
-  const lmoe_linear *linears[MOST_LINEARS];
-  lmoe_decode_linears(&d->model, next->group, next->layer, linears);
   lmoe_decode_prepare_input(d, next, self);
   lmoe_decode_prepare_weights(d, next, self);
   const size_t task = first_row(d, number, next->tasks), end_task = first_row(d, number + 1, next->tasks);
@@ -38,10 +34,11 @@ static void prefetch_ups(const lmoe_decoder *d, const stage *next, worker *self,
   size_t first, end, low, high;
   lmoe_decode_outputs(&d->model, next, task, &first, &end);
   lmoe_decode_outputs(&d->model, next, end_task - 1, &low, &end);
-  for (size_t r = 0; r < self->run_count; r++) {
-    const run *own = &self->runs[r];
+  size_t room = PREFETCH_ROOM;
+  for (size_t c = 0; c < self->choice_count && room > 0; c++) {
+    const choice *own = &self->choices[c];
     if (lmoe_decode_own_outputs(&d->model, next, own->linear, first, end, &low, &high))
-      prefetch_up(&linears[own->linear]->up, own, low, high);
+      room = prefetch_up(own->slot, low, high, room);
   }
 }
 

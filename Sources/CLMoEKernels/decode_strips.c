@@ -16,7 +16,17 @@ static int is_q8_0(const lmoe_decoder *decoder, const lmoe_matrix *matrix) {
 }
 
 static int can_lay_out(const lmoe_decoder *decoder, const lmoe_matrix *factors, int has_kernel) {
-  return factors->values && (factors->kind < 0 || (has_kernel && is_q8_0(decoder, factors)));
+  return factors->kind < 0 || (has_kernel && is_q8_0(decoder, factors));
+}
+
+/// The same of all experts of a linear layer, whose factors are of one kind then.
+static int can_lay_out_all(const lmoe_decoder *decoder, const lmoe_linear *linear, int is_up, int has_kernel) {
+  for (size_t s = 0; s < linear->slot_count; s++) {
+    const lmoe_matrix *own = is_up ? &linear->slots[s].up : &linear->slots[s].down;
+    const lmoe_matrix *first = is_up ? &linear->slots[0].up : &linear->slots[0].down;
+    if (own->kind != first->kind || !can_lay_out(decoder, own, has_kernel)) return 0;
+  }
+  return linear->slot_count > 0;
 }
 
 /// Whether all experts of a linear layer have a say for every token, as far as can be known before.
@@ -28,36 +38,32 @@ static int is_dense(const lmoe_model *model, group_kind group, size_t layer, siz
   return !gate || gate->normaliser == LMOE_WEIGHTS_PLAIN || gate->normaliser == LMOE_WEIGHTS_SOFTMAX;
 }
 
-/// Says of each linear layer what is laid out: nothing, or what can be. Returns the bytes of the base.
-static size_t choose(lmoe_decoder *decoder, int lays_out) {
+/// Says of each linear layer what is laid out: nothing, or what can be.
+static void choose(lmoe_decoder *decoder, int lays_out) {
   // Parts of U of many ranks would take longer to add up than another stage does.
   enum { MOST_EARLY_RANKS = 256 };
   const lmoe_model *model = &decoder->model;
   const lmoe_linear *linears[MOST_LINEARS];
-  size_t base = 0;
   for (size_t number = 0; number <= GROUP_HEAD * model->layer_count; number++) {
     const size_t layer = number / GROUP_HEAD;
     const group_kind group = layer == model->layer_count ? GROUP_HEAD : (group_kind)(number % GROUP_HEAD);
     const size_t count = lmoe_decode_linears(model, group, layer, linears);
     for (size_t i = 0; i < count; i++) {
-      const lmoe_matrix *up = &linears[i]->up, *down = &linears[i]->down;
-      base += all_bytes(&linears[i]->weight);
-      // Of experts that are chosen token by token, a rank at a time is read from where it is.
+      // Experts that are chosen token by token are read from where they are.
       const int can = lays_out && is_dense(model, group, layer, i);
       linear_plan *own = lmoe_decode_linear_plans(decoder, group, layer) + i;
-      own->up = can && can_lay_out(decoder, up, decoder->kernels->integers->up_q8_0 != NULL);
-      own->down = can && down->rows <= MOST_EARLY_RANKS &&
-                  can_lay_out(decoder, down, decoder->kernels->integers->down_q8_0 != NULL);
+      own->up = can && can_lay_out_all(decoder, linears[i], 1, decoder->kernels->integers->up_q8_0 != NULL);
+      own->down = can && linears[i]->ranks <= MOST_EARLY_RANKS &&
+                  can_lay_out_all(decoder, linears[i], 0, decoder->kernels->integers->down_q8_0 != NULL);
     }
   }
-  return base;
 }
 
 // MARK: Strips
 
 /// Of a strip: B of some outputs, or A of some inputs.
 typedef struct {
-  const lmoe_matrix *factors;
+  const lmoe_linear *linear;
   int is_up;
   size_t first, end;
 } piece;
@@ -77,20 +83,20 @@ static size_t pieces_of(const lmoe_decoder *decoder, const stage *stage, size_t 
     const linear_plan *own = lmoe_decode_linear_plans(decoder, stage->group, stage->layer);
     for (size_t i = 0; i < count; i++)
       if (own[i].up && lmoe_decode_own_outputs(model, stage, i, first, end, &low, &high))
-        pieces[made++] = (piece){&linears[i]->up, 1, low, high};
+        pieces[made++] = (piece){linears[i], 1, low, high};
   }
   if (!stage->makes_u) return made;
   size_t layer;
   const group_kind group = lmoe_decode_next_group(model, stage, &layer);
   const size_t count = lmoe_decode_linears(model, group, layer, linears);
   for (size_t i = 0; i < count; i++)
-    if (linears[i]->slot_count > 0) pieces[made++] = (piece){&linears[i]->down, 0, first, end};
+    if (linears[i]->slot_count > 0) pieces[made++] = (piece){linears[i], 0, first, end};
   return made;
 }
 
 static size_t bytes_of_piece(const piece *piece) {
-  return piece->is_up ? up_bytes(piece->factors, piece->first, piece->end)
-                      : down_bytes(piece->factors, piece->first, piece->end);
+  return piece->is_up ? up_bytes(piece->linear, piece->first, piece->end)
+                      : down_bytes(piece->linear, piece->first, piece->end);
 }
 
 static size_t strip_bytes(const lmoe_decoder *decoder, const stage *stage, size_t task) {
@@ -123,16 +129,14 @@ static size_t lay_out(lmoe_decoder *decoder, char *memory, size_t *ends) {
 }
 
 void lmoe_decode_plan(lmoe_decoder *decoder) {
-  enum { LITTLE = 64 << 20, HUGE_PAGE = 2 << 20 };
-  const size_t base = choose(decoder, 1);
+  enum { HUGE_PAGE = 2 << 20 };
+  choose(decoder, 1);
   size_t ends;
   lmoe_decode_add_stages(decoder);
   const size_t total = lay_out(decoder, NULL, &ends);
   if (total == 0) return;
-  if (total <= LITTLE || total <= base / 4) {
-    decoder->strips = malloc(ends * sizeof *decoder->strips);
-    decoder->strip_memory = aligned_alloc(HUGE_PAGE, (total + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
-  }
+  decoder->strips = malloc(ends * sizeof *decoder->strips);
+  decoder->strip_memory = aligned_alloc(HUGE_PAGE, (total + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
   if (decoder->strips && decoder->strip_memory) {
 #if defined(MADV_HUGEPAGE)
     madvise(decoder->strip_memory, total, MADV_HUGEPAGE);
@@ -140,7 +144,7 @@ void lmoe_decode_plan(lmoe_decoder *decoder) {
     lay_out(decoder, decoder->strip_memory, &ends);
     return;
   }
-  // There is none, or it would be much more than the model has without it.
+  // There is no memory for it.
   choose(decoder, 0);
   lmoe_decode_add_stages(decoder);
 }
@@ -157,9 +161,9 @@ void lmoe_decoder_pack(lmoe_decoder *decoder, size_t number) {
     char *to = (char *)own->strips[task];
     for (size_t i = 0; i < count; to += bytes_of_piece(&pieces[i++])) {
       if (pieces[i].is_up)
-        lmoe_pack_up(pieces[i].factors, pieces[i].first, pieces[i].end, to);
+        lmoe_pack_up(pieces[i].linear, pieces[i].first, pieces[i].end, to);
       else
-        lmoe_pack_down(pieces[i].factors, pieces[i].first, pieces[i].end, to);
+        lmoe_pack_down(pieces[i].linear, pieces[i].first, pieces[i].end, to);
     }
   }
 }

@@ -11,15 +11,17 @@ static inline size_t blocks_around(size_t first, size_t end) {
   return (end + Q8_PANEL - 1) / Q8_PANEL - first / Q8_PANEL;
 }
 
-/// Bytes of B of outputs [first, end) as they are laid out.
-static inline size_t up_bytes(const lmoe_matrix *up, size_t first, size_t end) {
-  if (up->kind < 0) return (end - first) * up->rows * float_bytes(up->kind);
-  return blocks_around(first, end) * up_ranks(up->rows) * Q8_BYTES;
+/// Bytes of B of outputs [first, end) of a layer's experts as they are laid out.
+static inline size_t up_bytes(const lmoe_linear *linear, size_t first, size_t end) {
+  const int kind = linear->slots[0].up.kind;
+  if (kind < 0) return (end - first) * linear->ranks * float_bytes(kind);
+  return blocks_around(first, end) * up_ranks(linear->ranks) * Q8_BYTES;
 }
 
-/// Bytes of A of inputs [first, end) as they are laid out.
-static inline size_t down_bytes(const lmoe_matrix *down, size_t first, size_t end) {
-  if (down->kind < 0) return (end - first) * down->rows * float_bytes(down->kind);
-  return blocks_around(first, end) * down_ranks(down->rows) * Q8_BYTES;
+/// Bytes of A of inputs [first, end) of a layer's experts as they are laid out.
+static inline size_t down_bytes(const lmoe_linear *linear, size_t first, size_t end) {
+  const int kind = linear->slots[0].down.kind;
+  if (kind < 0) return (end - first) * linear->ranks * float_bytes(kind);
+  return blocks_around(first, end) * down_ranks(linear->ranks) * Q8_BYTES;
 }
 #endif

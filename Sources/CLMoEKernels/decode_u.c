@@ -40,18 +40,19 @@ void lmoe_decode_make_u(const lmoe_decoder *d, const stage *stage, worker *self,
   int has_integers = 0;
   for (size_t i = 0; i < count; i++, u += d->ranks) {
     if (linears[i]->slot_count == 0) continue;
-    const lmoe_matrix *down = &linears[i]->down;
-    if (down->kind < 0) {
-      const lmoe_matrix run = {self->strip, down->kind, 0, 0, end - first, down->rows};
+    const size_t ranks = linears[i]->ranks;
+    const int kind = linears[i]->slots[0].down.kind;
+    if (kind < 0) {
+      const lmoe_matrix run = {self->strip, kind, 0, 0, end - first, ranks};
       lmoe_term term = term_of(&run, 0, x, 0);
       term.depth = end - first;
-      self->kernels->gemm(1, &term, 1, 0, down->rows, u, 0, 0, self->scratch);
+      self->kernels->gemm(1, &term, 1, 0, ranks, u, 0, 0, self->scratch);
     } else {
       if (!has_integers) make_integers(self, x, first, end);
       has_integers = 1;
       self->kernels->integers->down_q8_0(self->slice_integers, blocks_around(first, end) * Q8_PANEL, self->strip,
-                                         down->rows, u);
+                                         ranks, u);
     }
-    self->strip += down_bytes(down, first, end);
+    self->strip += down_bytes(linears[i], first, end);
   }
 }

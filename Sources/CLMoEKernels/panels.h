@@ -19,8 +19,8 @@ enum { PANEL = 64, Q8_PANEL = 32, QUAD = 4, RANKS = 16, Q8_BYTES = 34 };
 static inline size_t up_ranks(size_t ranks) { return (ranks + QUAD - 1) / QUAD * QUAD; }
 static inline size_t down_ranks(size_t ranks) { return (ranks + RANKS - 1) / RANKS * RANKS; }
 
-/// Lays out B of outputs [first, end); of Q8_0 the whole panels that have some of them.
-void lmoe_pack_up(const lmoe_matrix *up, size_t first, size_t end, void *panels);
-/// Lays out A of inputs [first, end); of Q8_0 the whole runs that have some of them.
-void lmoe_pack_down(const lmoe_matrix *down, size_t first, size_t end, void *runs);
+/// Lays out B of outputs [first, end) of all experts of a linear layer; of Q8_0 the whole panels that have some of them.
+void lmoe_pack_up(const lmoe_linear *linear, size_t first, size_t end, void *panels);
+/// Lays out A of inputs [first, end) of all of them; of Q8_0 the whole runs that have some of them.
+void lmoe_pack_down(const lmoe_linear *linear, size_t first, size_t end, void *runs);
 #endif

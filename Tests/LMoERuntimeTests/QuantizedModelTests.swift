@@ -97,17 +97,18 @@ import class LMoEFormat.Bundle
   @Test func `blocks stay blocks where all experts have them`() throws {
     let fixture = try RuntimeFixture()
     let plain = try embedded(fixture)
-    func stacked(_ bundle: Bundle) throws -> StackedExperts {
+    func stacked(_ bundle: Bundle) throws -> LinearExperts {
       let base = try LoadedBase(bundle, on: RuntimeFixture.pool)
       let mixture = try Mixture(.uniform, of: base)
       let experts = try LoadedExperts(mixture.records, in: bundle, on: base.pool)
       let name = "model.layers.0.self_attn.q_proj"
-      let stacked = try experts.stacked(
-        name, on: base.weight(name + ".weight"), overlay: nil, Compute(pool: base.pool))
+      let stacked = try experts.adapting(
+        name, base.weight(name + ".weight"), overlay: nil, Compute(pool: base.pool))
       return try #require(stacked)
     }
     let all = try stacked(fixture.quantized(plain, experts: .q8_0))
     #expect(all.down.kind.isBlocks && all.up.kind.isBlocks)
+    #expect(all.slots.allSatisfy { $0.factors.a.kind.isBlocks && $0.factors.b.kind.isBlocks })
     #expect(all.down.rows == all.up.rows && all.slots.count == 2)
     let one = try stacked(fixture.quantized(plain, experts: .q8_0, names: ["verse"]))
     #expect(one.down.kind == .f32 && one.up.kind == .f32)

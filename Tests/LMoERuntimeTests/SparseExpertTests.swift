@@ -9,22 +9,27 @@ import Testing
   private static let (rows, inputs, outputs) = (40, 70, 90)
   private let compute = Compute(pool: RuntimeFixture.pool)
 
-  /// Experts of ranks 1, 2, 3 in turns.
-  private func stacked(_ count: Int, _ numbers: inout Numbers) -> StackedExperts {
-    var slots: [StackedExperts.Slot] = []
+  /// Experts of ranks 1, 2, 3 in turns, of which every other one has B as it is, the others transposed.
+  private func experts(_ count: Int, _ numbers: inout Numbers) -> LinearExperts {
+    var slots: [LinearExperts.Slot] = []
     var total = 0
-    for expert in 0..<count {
-      let rank = 1 + expert % 3
-      slots.append(
-        .init(expert: expert, ranks: total..<total + rank, scaling: numbers.float(), rescaling: nil))
-      total += rank
-    }
-    func matrix(_ columns: Int) -> Weight {
-      Weight.made(rows: total, columns: columns) { out in
-        for row in 0..<total { for column in 0..<columns { out[row, column] = numbers.float() } }
+    func matrix(_ rows: Int, _ columns: Int) -> Weight {
+      Weight.made(rows: rows, columns: columns) { out in
+        for row in 0..<rows { for column in 0..<columns { out[row, column] = numbers.float() } }
       }
     }
-    return StackedExperts(slots: slots, down: matrix(Self.inputs), up: matrix(Self.outputs))
+    for expert in 0..<count {
+      let (rank, isTransposed) = (1 + expert % 3, expert % 2 == 1)
+      let a = matrix(rank, Self.inputs)
+      let b = isTransposed ? matrix(rank, Self.outputs) : matrix(Self.outputs, rank)
+      slots.append(
+        .init(
+          expert: expert, ranks: total..<total + rank, scaling: numbers.float(), rescaling: nil,
+          factors: ExpertFactors(a: a, b: b, isTransposed: isTransposed)))
+      total += rank
+    }
+    let factors = slots.map(\.factors)
+    return LinearExperts(slots: slots, a: factors.stackA, b: factors.stackB)
   }
 
   private func random(_ count: Int, _ width: Int, _ numbers: inout Numbers) -> OwnedRows {
@@ -35,7 +40,7 @@ import Testing
 
   @Test(arguments: [0, 1, 2]) func `each row has the experts that it has`(chosen: Int) throws {
     var numbers = Numbers(chosen)
-    let experts = stacked(16, &numbers)
+    let experts = experts(16, &numbers)
     let x = random(Self.rows, Self.inputs, &numbers)
     let output = random(Self.rows, Self.outputs, &numbers)
     let weights = OwnedRows(Self.rows, 17)
@@ -68,7 +73,7 @@ import Testing
 
   @Test func `where most rows have most experts, and where rows are few, it is not for them`() {
     var numbers = Numbers(9)
-    let experts = stacked(16, &numbers)
+    let experts = experts(16, &numbers)
     let dense = random(Self.rows, 16, &numbers)
     #expect(SparseExperts(experts, weights: dense.rows, having: { ExpertRows(dense.rows) }) == nil)
     let few = OwnedRows(8, 16)

@@ -53,16 +53,21 @@ void lmoe_gate_weigh(const lmoe_gate *gate, const float *input, size_t inputs, f
 
 // MARK: Decoding (decode*.c, panels.c)
 
-/// An expert's place in the stacked factors of a linear layer.
+/// An expert of a linear layer.
 typedef struct {
   /// Its column among the gate's weights.
   size_t expert;
-  /// Its rows in both factors.
+  /// Its ranks among those of all experts of the layer.
   size_t first, count;
   /// s, by which B A is multiplied.
   float scaling;
   /// c - 1 for each output, where magnitudes rescale them; else null.
   const float *rescaling;
+  /// A: count x inputs.
+  lmoe_matrix down;
+  /// B: outputs x count, or, transposed, count x outputs.
+  lmoe_matrix up;
+  int up_is_transposed;
 } lmoe_slot;
 
 /// y = W x + b + sum of g s B (A x) over experts.
@@ -71,11 +76,9 @@ typedef struct {
   lmoe_matrix weight;
   const void *bias;
   int bias_kind;
-  /// Stacked factors: ranks x inputs, and ranks x outputs. Without experts there are no slots; those there
-  /// are follow each other by their columns.
-  lmoe_matrix down, up;
+  /// The experts, which follow each other by their columns, and their ranks together.
   const lmoe_slot *slots;
-  size_t slot_count;
+  size_t slot_count, ranks;
   /// What weighs the experts here, if not the layer's or the model's gate.
   const lmoe_gate *gate;
 } lmoe_linear;

@@ -46,12 +46,14 @@ import CLMoEKernels
     for (index, slot) in slots.enumerated() {
       unsafe memory[index] = lmoe_slot(
         expert: slot.expert, first: slot.ranks.lowerBound, count: slot.ranks.count, scaling: slot.scaling,
-        rescaling: slot.rescaling.map { unsafe UnsafePointer($0.mutableRows.base) })
+        rescaling: slot.rescaling.map { unsafe UnsafePointer($0.mutableRows.base) },
+        down: slot.factors.a.matrix, up: slot.factors.b.matrix,
+        up_is_transposed: slot.factors.isTransposed ? 1 : 0)
     }
     return unsafe lmoe_linear(
       weight: linear.weight.matrix, bias: linear.bias?.base, bias_kind: linear.bias?.kind.code ?? 0,
-      down: linear.experts?.down.matrix ?? lmoe_matrix(), up: linear.experts?.up.matrix ?? lmoe_matrix(),
-      slots: memory, slot_count: slots.count, gate: linear.gate.map { unsafe UnsafePointer($0.kernel.gate) })
+      slots: memory, slot_count: slots.count, ranks: linear.experts?.ranks ?? 0,
+      gate: linear.gate.map { unsafe UnsafePointer($0.kernel.gate) })
   }
 }
 

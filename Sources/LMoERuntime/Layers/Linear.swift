@@ -14,7 +14,7 @@ struct Linear: Sendable {
   /// b: outputs.
   let bias: Weight?
   /// The experts that adapt it.
-  let experts: StackedExperts?
+  let experts: LinearExperts?
   /// Rows that take the place of the weight's own.
   let overlay: RowOverlay?
   /// Weighs the experts here, where each module has a gate of its own.
@@ -49,9 +49,10 @@ struct Linear: Sendable {
     }
     // U = x·Āᵀ, scaled by g·s: [T, R].
     var down: [Compute.Product] = []
-    var scaled: [(linear: Linear, experts: StackedExperts, u: Rows, weights: Rows)] = []
+    var scaled: [(linear: Linear, experts: LinearExperts, u: Rows, weights: Rows)] = []
     var up: [[Compute.Term]] = Array(repeating: [], count: calls.count)
     var sparse: [(call: Call, experts: SparseExperts)] = []
+    var writings: [FactorMemory.Writing] = []
     for (index, call) in calls.enumerated() {
       guard let experts = call.linear.experts, let weights = weights[index] else { continue }
       let having = { pass.expertRows(of: call.linear, weights) }
@@ -59,14 +60,21 @@ struct Linear: Sendable {
         sparse.append((call, few))
         continue
       }
-      let u = pass.workspace.ranks[index].rows(x.count, experts.down.rows)
-      let runs = experts.activeRuns(weights)
-      for run in runs {
-        down.append(Compute.Product(terms: [.linear(x, experts.down[run])], output: u.columns(run)))
-        up[index].append(.plain(u.columns(run), experts.up[run]))
+      let u = pass.workspace.ranks[index].rows(x.count, experts.ranks)
+      if experts.areUsedInPlace(rows: x.count) {
+        for slot in experts.active(weights) {
+          let own = u.columns(slot.ranks)
+          down.append(Compute.Product(terms: [.linear(x, slot.factors.a)], output: own))
+          up[index].append(slot.factors.term(own))
+        }
+      } else {
+        let stack = pass.workspace.factors[index].stack(experts, &writings)
+        down.append(Compute.Product(terms: [.linear(x, stack.a)], output: u))
+        up[index] = [.plain(u, stack.b)]
       }
-      if !runs.isEmpty { scaled.append((call.linear, experts, u, weights)) }
+      if !up[index].isEmpty { scaled.append((call.linear, experts, u, weights)) }
     }
+    FactorMemory.Writing.run(writings, on: pass.compute.pool)
     pass.compute.run(down)
     if let deltas = pass.recorder?.deltas {
       for item in scaled { deltas.record(item.linear, item.experts, item.u, item.weights, x, pass.compute) }

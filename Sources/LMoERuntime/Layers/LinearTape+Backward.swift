@@ -53,7 +53,7 @@ extension LinearTape {
   /// One layer with experts on its way back.
   private struct Job {
     let call: BackwardCall
-    let experts: StackedExperts
+    let experts: LinearExperts
     let slot: TrainingWorkspace.Slot
     let x: Rows
     let decider: GateTape?
@@ -65,12 +65,12 @@ extension LinearTape {
     let trainedRanks: Int
 
     init(
-      call: BackwardCall, experts: StackedExperts, slot: TrainingWorkspace.Slot, x: Rows, pass: TrainingPass
+      call: BackwardCall, experts: LinearExperts, slot: TrainingWorkspace.Slot, x: Rows, pass: TrainingPass
     ) {
       (self.call, self.experts, self.slot, self.x) = (call, experts, slot, x)
       decider = call.tape.gate ?? pass.gate
       trainedRanks = experts.trained?.ranks ?? 0
-      let ranks = experts.down.rows
+      let ranks = experts.ranks
       q = slot.q.rows(x.count, ranks)
       scaled = slot.scaled.rows(x.count, ranks)
       scaledTransposed = slot.scaledTransposed.rows(trainedRanks, x.count)

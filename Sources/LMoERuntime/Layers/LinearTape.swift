@@ -25,7 +25,7 @@ final class LinearTape {
   var isTrained: Bool { linear.experts?.trained != nil || gate?.isTrained == true }
   /// Floats that a row keeps for the way back.
   var keptFloats: Int {
-    linear.experts.map { $0.down.rows + ($0.rescales ? linear.outputs : 0) } ?? 0
+    linear.experts.map { $0.ranks + ($0.rescales ? linear.outputs : 0) } ?? 0
   }
 
   private func decider(_ pass: TrainingPass) -> GateTape? { gate ?? pass.gate }
@@ -47,7 +47,7 @@ final class LinearTape {
     for (call, slot) in zip(calls, pass.workspace.slots) {
       guard let experts = call.tape.linear.experts else { continue }
       call.tape.gate?.forward(x, in: pass)
-      call.tape.u = call.tape.memory[0].rows(x.count, experts.down.rows)
+      call.tape.u = call.tape.memory[0].rows(x.count, experts.ranks)
       let input = call.tape.dropped(x, slot, pass)
       down.append(Compute.Product(terms: [.linear(input, experts.down)], output: call.tape.u))
     }

@@ -32,7 +32,7 @@ final class DeltaRecorder {
   ///   - u: x·Āᵀ of the experts that have a weight other than zero in some row [T, R].
   ///   - weights: The gate's weights [T, experts].
   func record(
-    _ linear: Linear, _ experts: StackedExperts, _ u: Rows, _ weights: Rows, _ x: Rows, _ compute: Compute
+    _ linear: Linear, _ experts: LinearExperts, _ u: Rows, _ weights: Rows, _ x: Rows, _ compute: Compute
   ) {
     let triangles = triangles(linear.name, experts)
     var own =
@@ -41,7 +41,7 @@ final class DeltaRecorder {
         values: Array(repeating: 0, count: columnCount), counts: Array(repeating: 0, count: columnCount))
     for (index, slot) in experts.slots.enumerated() {
       guard (0..<weights.count).contains(where: { weights[$0, slot.expert] != 0 }) else { continue }
-      let whole = slot.rescaling.map { lengths(linear, experts, slot, $0, u, x, compute) }
+      let whole = slot.rescaling.map { lengths(linear, slot, $0, u, x, compute) }
       for row in 0..<u.count {
         let weight = Double(weights[row, slot.expert]).magnitude
         guard weight != 0 else { continue }
@@ -71,14 +71,14 @@ final class DeltaRecorder {
 
   /// What each row gains of an expert with magnitudes, in length.
   private func lengths(
-    _ linear: Linear, _ experts: StackedExperts, _ slot: StackedExperts.Slot, _ rescaling: Weight, _ u: Rows,
+    _ linear: Linear, _ slot: LinearExperts.Slot, _ rescaling: Weight, _ u: Rows,
     _ x: Rows, _ compute: Compute
   ) -> [Double] {
     let memory = OwnedRows(u.count, linear.outputs)
     let delta = OwnedRows(u.count, linear.outputs)
     compute.run([
       Compute.Product(terms: [.linear(x, linear.weight)], output: memory.rows),
-      Compute.Product(terms: [.plain(u.columns(slot.ranks), experts.up[slot.ranks])], output: delta.rows),
+      Compute.Product(terms: [slot.factors.term(u.columns(slot.ranks))], output: delta.rows),
     ])
     let factors = rescaling.floats
     return (0..<u.count).map { row in
@@ -94,10 +94,10 @@ final class DeltaRecorder {
   }
 
   /// R of each slot, by rows.
-  private func triangles(_ name: String, _ experts: StackedExperts) -> [[Double]] {
+  private func triangles(_ name: String, _ experts: LinearExperts) -> [[Double]] {
     if let known = triangles[name] { return known }
     let made = experts.slots.map { slot in
-      slot.rescaling == nil ? Self.triangle(experts.up[slot.ranks]) : []
+      slot.rescaling == nil ? Self.triangle(slot.factors.transposedB) : []
     }
     triangles[name] = made
     return made

@@ -14,6 +14,18 @@ struct ExpertFactors: Sendable {
   /// Rows of B.
   var outputs: Int { isTransposed ? b.columns : b.rows }
 
+  /// Whether neither has blocks.
+  var areFloats: Bool { !a.kind.isBlocks && !b.kind.isBlocks }
+
+  /// The bytes of both.
+  var bytes: Int { a.bytes + b.bytes }
+
+  /// U·Bᵀ for U = x·Aᵀ [T, r].
+  func term(_ u: Rows) -> Compute.Term { isTransposed ? .plain(u, b) : .linear(u, b) }
+
+  /// Bᵀ: r × outputs.
+  var transposedB: Weight { isTransposed ? b : [self].floatsB([]) }
+
   /// B as float32, row by row.
   var floatsOfB: [Float] {
     guard isTransposed else { return b.floats }
@@ -30,13 +42,25 @@ struct ExpertFactors: Sendable {
 }
 
 extension [ExpertFactors] {
-  /// [A₁; …; A_E], in their own type if they share one.
-  var stackedA: Weight { count == 1 ? self[0].a : planA?.made() ?? stackedFloatsA }
+  /// Ā = [A₁; …; A_E]: where they are, if they share a type, else as float32.
+  var stackA: FactorStack {
+    if count == 1 { return FactorStack(self[0].a) }
+    return StackPlan(joining: map(\.a)).map(FactorStack.init) ?? FactorStack(floatsA)
+  }
 
-  /// How A is stacked in its own type; nil if there is nothing to stack, or the types differ.
-  var planA: StackPlan? { count == 1 ? nil : StackPlan(joining: map(\.a)) }
+  /// B̄ = [B₁ … B_E]ᵀ: where they are, if they share a type, else as float32.
+  var stackB: FactorStack {
+    if count == 1, self[0].isTransposed { return FactorStack(self[0].b) }
+    return planB.map(FactorStack.init) ?? FactorStack(floatsB([]))
+  }
 
-  var stackedFloatsA: Weight {
+  private var planB: StackPlan? {
+    if allSatisfy(\.isTransposed) { return StackPlan(joining: map(\.b)) }
+    return contains(where: \.isTransposed) ? nil : StackPlan(transposing: map(\.b))
+  }
+
+  /// Ā as float32.
+  var floatsA: Weight {
     Weight.made(rows: reduce(0) { $0 + $1.rank }, columns: self[0].a.columns) { out in
       var row = 0
       for factors in self {
@@ -46,25 +70,13 @@ extension [ExpertFactors] {
     }
   }
 
-  /// [B₁ … B_E]ᵀ, in their own type if they share one.
-  var stackedB: Weight {
-    if count == 1, self[0].isTransposed { return self[0].b }
-    return planB?.made() ?? stackedB([])
-  }
-
-  /// How B is stacked in its own type; nil if there is nothing to stack, or the types differ.
-  var planB: StackPlan? {
-    if allSatisfy(\.isTransposed) { return count == 1 ? nil : StackPlan(joining: map(\.b)) }
-    return contains(where: \.isTransposed) ? nil : StackPlan(transposing: map(\.b))
-  }
-
-  /// [B₁ … B_E]ᵀ as float32, those with magnitudes times c.
-  func stackedB(_ slots: [StackedExperts.Slot]) -> Weight {
+  /// B̄ as float32, each part of it times c where an expert has magnitudes: c − 1 by expert, or none of them.
+  func floatsB(_ rescalings: [Weight?]) -> Weight {
     Weight.made(rows: reduce(0) { $0 + $1.rank }, columns: self[0].outputs) { out in
       var first = 0
       for (index, factors) in enumerated() {
         let floats = factors.floatsOfB
-        let rescaling = slots.isEmpty ? nil : slots[index].rescaling?.floats
+        let rescaling = rescalings.isEmpty ? nil : rescalings[index]?.floats
         for row in 0..<factors.outputs {
           let c = 1 + (rescaling?[row] ?? 0)
           for rank in 0..<factors.rank { out[first + rank, row] = floats[row * factors.rank + rank] * c }

@@ -1,29 +1,37 @@
 private import CLMoEKernels
 import LMoECore
 
-/// The factors of all experts of one linear layer, stacked: Ā = [A₁; …; A_E] is R × inputs and, by ranks too,
-/// B̄ = [B₁ … B_E]ᵀ is R × outputs, so that an expert is one contiguous run in both.
-struct StackedExperts: Sendable {
-  /// One expert's place.
+/// The experts of one linear layer.
+struct LinearExperts: Sendable {
+  /// One expert.
   struct Slot: Sendable {
     /// The expert's column among the gate's weights.
     let expert: Int
-    /// Its rows in Ā and B̄.
+    /// Its ranks among those of all experts of the layer.
     let ranks: Range<Int>
     /// s, by which B·A is multiplied.
     let scaling: Float
-    /// c − 1 for each output, if magnitudes rescale them (DoRA); B̄ has been multiplied with c then.
+    /// c − 1 for each output, if magnitudes rescale them (DoRA); B has been multiplied with c then.
     let rescaling: Weight?
+    /// A and B, where they are stored or in the stacks.
+    let factors: ExpertFactors
   }
 
   /// The experts that adapt this layer.
   let slots: [Slot]
   /// Ā: R × inputs.
-  let down: Weight
+  let a: FactorStack
   /// B̄: R × outputs.
-  let up: Weight
+  let b: FactorStack
   /// What is trained of them, where something is.
   var trained: TrainedFactors?
+
+  /// R, the ranks of all experts together.
+  var ranks: Int { a.rows }
+  /// Ā in one piece: R × inputs.
+  var down: Weight { a.whole }
+  /// B̄ in one piece: R × outputs.
+  var up: Weight { b.whole }
 
   /// Whether an expert rescales what the base computes.
   var rescales: Bool { slots.contains { $0.rescaling != nil } }
@@ -67,19 +75,20 @@ struct StackedExperts: Sendable {
     body(factors)
   }
 
-  /// The runs of Ā and B̄ that have a weight other than zero in any row.
+  /// Rows that are few.
   ///
-  /// With few rows the rest need not be read; with many, every expert has some token.
-  func activeRuns(_ weights: Rows) -> [Range<Int>] {
-    guard weights.count <= 8 else { return [0..<down.rows] }
-    var runs: [Range<Int>] = []
-    for slot in slots where (0..<weights.count).contains(where: { weights[$0, slot.expert] != 0 }) {
-      if let last = runs.last, last.upperBound == slot.ranks.lowerBound {
-        runs[runs.count - 1] = last.lowerBound..<slot.ranks.upperBound
-      } else {
-        runs.append(slot.ranks)
-      }
-    }
-    return runs
+  /// Experts that have no weight in any of them need not be read; with many, every expert has some token.
+  static let fewRows = 8
+  /// Rows that are multiplied with weights as these are stored, if they are floats.
+  private static let someRows = 32
+
+  /// Whether experts are used where they are, for so many rows; they are gathered for more.
+  func areUsedInPlace(rows: Int) -> Bool {
+    rows <= Self.fewRows || rows <= Self.someRows && slots.allSatisfy { $0.factors.areFloats }
+  }
+
+  /// The experts that have a weight other than zero in any row.
+  func active(_ weights: Rows) -> [Slot] {
+    slots.filter { slot in (0..<weights.count).contains { weights[$0, slot.expert] != 0 } }
   }
 }

@@ -9,8 +9,6 @@ struct LoadedExperts: Sendable {
   /// The numbers of those that are trained.
   let trained: Set<Int>
   private let stores: [WeightStore]
-  /// Factors that are stacked already, by the layer's name.
-  private var stacks: [ByteKey: (down: Weight?, up: Weight?)] = [:]
   private let path: String
 
   /// Loads the tensors of `records`; those of `fresh` experts, by name, are not in the bundle.
@@ -28,32 +26,6 @@ struct LoadedExperts: Sendable {
       let store = record.source == nil ? fresh[ByteKey(record.name)] : loaded.popFirst()
       return store ?? WeightStore([:])
     }
-    if trained.isEmpty { stack(on: pool) }
-  }
-
-  /// Stacks the factors of all layers at once, as far as that takes no more than moving them.
-  private mutating func stack(on pool: WorkerPool) {
-    var modules: [ByteKey: [ExpertFactors]] = [:]
-    var rescaled: Set<ByteKey> = []
-    for (index, record) in records.enumerated() {
-      for (module, numbers) in record.modules where !numbers.isEmbedding {
-        if numbers.isDoRA { rescaled.insert(module) }
-        // What is missing is told when the layer is made.
-        if let own = try? factors(index, module.text) { modules[module, default: []].append(own) }
-      }
-    }
-    var plans: [StackPlan] = []
-    var places: [(module: ByteKey, down: Int?, up: Int?)] = []
-    for (module, factors) in modules.sorted(by: { $0.key < $1.key }) {
-      func place(_ plan: StackPlan?) -> Int? {
-        guard let plan else { return nil }
-        plans.append(plan)
-        return plans.count - 1
-      }
-      places.append((module, place(factors.planA), rescaled.contains(module) ? nil : place(factors.planB)))
-    }
-    let made = StackPlan.made(plans, on: pool)
-    for place in places { stacks[place.module] = (place.down.map { made[$0] }, place.up.map { made[$0] }) }
   }
 
   /// A tensor of an expert by the name it has after the prefix.
@@ -84,17 +56,16 @@ struct LoadedExperts: Sendable {
     stores[expert][records[expert].prefix + name]
   }
 
-  /// Stacks the factors of a linear layer; nil if no expert adapts it.
+  /// The experts of a linear layer; nil if none adapts it.
   ///
   /// - Parameters:
   ///   - module: The layer's name.
   ///   - weight: W, as it is when deltas are added.
   ///   - compute: What computes the norms that magnitudes are relative to.
-  func stacked(_ module: String, on weight: Weight, overlay: RowOverlay?, _ compute: Compute) throws
-    -> StackedExperts?
+  func adapting(_ module: String, _ weight: Weight, overlay: RowOverlay?, _ compute: Compute) throws
+    -> LinearExperts?
   {
-    var slots: [StackedExperts.Slot] = []
-    var factors: [ExpertFactors] = []
+    var members: [Member] = []
     var total = 0
     // Those that are trained come first, so that they are one run.
     let order = records.indices.sorted {
@@ -103,7 +74,7 @@ struct LoadedExperts: Sendable {
     for index in order {
       let record = records[index]
       guard let numbers = record.modules[ByteKey(module)], !numbers.isEmbedding else { continue }
-      let own = try self.factors(index, module)
+      let own = try factors(index, module)
       let scaling = Float(numbers.scaling)
       var rescaling: Weight?
       if numbers.isDoRA {
@@ -111,41 +82,64 @@ struct LoadedExperts: Sendable {
         let norms = DoRA.rowNorms(weight, overlay, own, scaling: scaling, compute)
         rescaling = .vector(zip(magnitudes, norms).map { DoRA.rescaling($0, $1) })
       }
-      slots.append(
-        StackedExperts.Slot(
-          expert: index, ranks: total..<total + own.rank, scaling: scaling, rescaling: rescaling))
-      factors.append(own)
+      members.append(
+        Member(
+          expert: index, ranks: total..<total + own.rank, scaling: scaling, rescaling: rescaling, factors: own
+        ))
       total += own.rank
     }
-    guard !slots.isEmpty else { return nil }
-    let rescales = slots.contains { $0.rescaling != nil }
-    if trained.contains(slots[0].expert) { return try trainable(module, slots, factors) }
-    let ready = stacks[ByteKey(module)]
-    return StackedExperts(
-      slots: slots, down: ready?.down ?? factors.stackedA,
-      up: rescales ? factors.stackedB(slots) : ready?.up ?? factors.stackedB)
+    guard let first = members.first else { return nil }
+    if trained.contains(first.expert) { return try trainable(module, members) }
+    let factors = members.map(\.factors)
+    let rescalings = members.map(\.rescaling)
+    let rescales = rescalings.contains { $0 != nil }
+    return Member.experts(
+      members, a: factors.stackA, b: rescales ? FactorStack(factors.floatsB(rescalings)) : factors.stackB)
+  }
+
+  /// An expert of a linear layer, with its factors as they are stored.
+  private struct Member {
+    let expert: Int
+    let ranks: Range<Int>
+    let scaling: Float
+    let rescaling: Weight?
+    let factors: ExpertFactors
+
+    /// The experts of a layer, with their factors in the stacks where these are there from the beginning.
+    static func experts(
+      _ members: [Member], a: FactorStack, b: FactorStack, trained: TrainedFactors? = nil
+    ) -> LinearExperts {
+      let (down, up) = (a.plan == nil ? a.whole : nil, b.plan == nil ? b.whole : nil)
+      return LinearExperts(
+        slots: members.map { member in
+          let (own, ranks) = (member.factors, member.ranks)
+          return LinearExperts.Slot(
+            expert: member.expert, ranks: ranks, scaling: member.scaling, rescaling: member.rescaling,
+            factors: ExpertFactors(
+              a: down?[ranks] ?? own.a, b: up?[ranks] ?? own.b, isTransposed: up != nil || own.isTransposed))
+        }, a: a, b: b, trained: trained)
+    }
   }
 
   /// The same with factors as float32 in memory of their own, which an optimizer can change.
-  private func trainable(
-    _ module: String, _ slots: [StackedExperts.Slot], _ factors: [ExpertFactors]
-  ) throws -> StackedExperts {
-    let down = factors.stackedFloatsA
-    let up = factors.stackedB(slots)
-    let own = slots.prefix { trained.contains($0.expert) }
+  private func trainable(_ module: String, _ members: [Member]) throws -> LinearExperts {
+    let factors = members.map(\.factors)
+    let down = factors.floatsA
+    let up = factors.floatsB(members.map(\.rescaling))
+    let own = members.prefix { trained.contains($0.expert) }
     let ranks = own.last?.ranks.upperBound ?? 0
     let rescales = own.contains { $0.rescaling != nil }
-    let b = rescales ? Array(factors.prefix(own.count)).stackedB([]) : up
+    let b = rescales ? Array(factors.prefix(own.count)).floatsB([]) : up
     var magnitudes: [Int: Parameter] = [:]
     var norms: [Int: Weight] = [:]
-    for (index, slot) in own.enumerated() where slot.rescaling != nil {
-      let name = records[slot.expert].name
-      let values = try tensor(slot.expert, module + ".lora_magnitude_vector").floats
+    for (index, member) in own.enumerated() where member.rescaling != nil {
+      let name = records[member.expert].name
+      let values = try tensor(member.expert, module + ".lora_magnitude_vector").floats
       magnitudes[index] = Parameter("\(module).magnitude/\(name)", .magnitude, .vector(values))
       norms[index] = .vector(values)
     }
-    return StackedExperts(
-      slots: slots, down: down, up: up,
+    return Member.experts(
+      members, a: FactorStack(down), b: FactorStack(up),
       trained: TrainedFactors(
         ranks: ranks, a: Parameter(module + ".A", .a, down, rows: ranks),
         b: Parameter(module + ".B", .b, b, rows: ranks), magnitudes: magnitudes, norms: norms))

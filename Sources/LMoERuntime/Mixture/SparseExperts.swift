@@ -6,13 +6,13 @@ import LMoECore
 struct SparseExperts: Sendable {
   /// An expert and its rows.
   private struct Group: Sendable {
-    let slot: StackedExperts.Slot
+    let slot: LinearExperts.Slot
     let rows: [Int]
     /// Where its rows begin among those of all groups.
     let first: Int
   }
 
-  private let experts: StackedExperts
+  private let experts: LinearExperts
   private let groups: [Group]
   private let weights: Rows
   /// The number of pairs of a row and an expert, and of rows of one expert at most.
@@ -28,12 +28,14 @@ struct SparseExperts: Sendable {
   ///   - experts: The experts of the layer.
   ///   - weights: The gate's weights [T, experts].
   ///   - having: The rows that have each expert; asked for where it may pay.
-  init?(_ experts: StackedExperts, weights: Rows, having: () -> ExpertRows) {
-    guard weights.count > 8, experts.slots.count > 1, !experts.rescales else { return nil }
+  init?(_ experts: LinearExperts, weights: Rows, having: () -> ExpertRows) {
+    guard weights.count > LinearExperts.fewRows, experts.slots.count > 1, !experts.rescales else {
+      return nil
+    }
     let having = having()
     var groups: [Group] = []
     var (pairs, ranks, most) = (0, 0, 0)
-    let limit = weights.count * experts.down.rows / Self.part
+    let limit = weights.count * experts.ranks / Self.part
     for slot in experts.slots {
       let rows = having[slot.expert]
       if rows.isEmpty { continue }
@@ -60,7 +62,7 @@ struct SparseExperts: Sendable {
         unsafe input.row(place).update(from: x.row(row), count: x.width)
       }
       let own = ranks(u, group)
-      compute.compute(.linear(input, experts.down[group.slot.ranks]), into: own, worker)
+      compute.compute(.linear(input, group.slot.factors.a), into: own, worker)
       for (place, row) in group.rows.enumerated() {
         unsafe lmoe_scale(
           own.row(place), weights[row, group.slot.expert] * group.slot.scaling, own.width, own.row(place))
@@ -73,8 +75,11 @@ struct SparseExperts: Sendable {
       let columns = item * step..<min((item + 1) * step, output.width)
       for group in groups {
         let product = products[worker * most..<worker * most + group.rows.count]
+        // Narrow rows, as those of B, are multiplied faster where they are added to something.
+        product.columns(columns).clear()
         compute.compute(
-          Compute.Product(terms: [.plain(ranks(u, group), experts.up[group.slot.ranks])], output: product),
+          Compute.Product(
+            terms: [group.slot.factors.term(ranks(u, group))], output: product, accumulates: true),
           columns, worker)
         for (place, row) in group.rows.enumerated() {
           unsafe lmoe_add(

@@ -3,11 +3,17 @@ import LMoECore
 
 /// How matrices of one type become one, row below row: as they are, or each transposed.
 struct StackPlan: Sendable {
+  /// How many there are.
+  var count: Int { parts.count }
+  /// Rows of the result.
+  let rows: Int
+  /// Its columns.
+  let columns: Int
   private let parts: [Weight]
+  /// Where the result of each begins, in bytes.
+  private let offsets: [Int]
   private let kind: Weight.Kind
   private let isTransposing: Bool
-  private let rows: Int
-  private let columns: Int
 
   /// All rows of all; nil if they differ in type or width, or have blocks that know no rows.
   init?(joining parts: [Weight]) {
@@ -26,54 +32,43 @@ struct StackPlan: Sendable {
     (self.parts, kind, self.isTransposing) = (parts, first.kind, isTransposing)
     columns = isTransposing ? first.rows : first.columns
     rows = parts.reduce(0) { $0 + (isTransposing ? $1.columns : $1.rows) }
-    for part in parts where part.kind != kind || (isTransposing ? part.rows : part.columns) != columns {
-      return nil
+    var offsets: [Int] = []
+    var end = 0
+    for part in parts {
+      guard part.kind == kind, (isTransposing ? part.rows : part.columns) == columns else { return nil }
+      offsets.append(end)
+      end += part.bytes
     }
+    (self.offsets, bytes) = (offsets, end)
   }
 
   /// The bytes that the result takes.
-  var bytes: Int { parts.reduce(0) { $0 + $1.bytes } }
+  let bytes: Int
 
   /// The result in memory of its own.
   func made() -> Weight {
     let buffer = RawBuffer(count: bytes)
-    write(to: buffer, at: 0)
-    return weight(in: buffer, at: 0)
+    for part in parts.indices { write(part, to: buffer) }
+    return weight(in: buffer)
   }
 
-  /// Writes the result.
-  func write(to buffer: RawBuffer, at offset: Int) {
-    var end = offset
-    for part in parts {
-      let to = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[end..<end + part.bytes])
-      end += part.bytes
-      guard let start = to.baseAddress else { continue }
-      switch (isTransposing, kind) {
-      case (false, _): unsafe to.copyMemory(from: UnsafeRawBufferPointer(start: part.base, count: part.bytes))
-      case (true, .f32): unsafe lmoe_transpose_32(part.base, part.rows, part.columns, start)
-      case (true, _): unsafe lmoe_transpose_16(part.base, part.rows, part.columns, start)
-      }
+  /// Writes what becomes of one of the matrices to its place in `buffer`, which has room for all.
+  func write(_ number: Int, to buffer: RawBuffer) {
+    let part = parts[number]
+    let to = unsafe UnsafeMutableRawBufferPointer(
+      rebasing: buffer.bytes[offsets[number]..<offsets[number] + part.bytes])
+    guard let start = to.baseAddress else { return }
+    switch (isTransposing, kind) {
+    case (false, _): unsafe to.copyMemory(from: UnsafeRawBufferPointer(start: part.base, count: part.bytes))
+    case (true, .f32): unsafe lmoe_transpose_32(part.base, part.rows, part.columns, start)
+    case (true, _): unsafe lmoe_transpose_16(part.base, part.rows, part.columns, start)
     }
   }
 
   /// The result, once it is written.
-  func weight(in buffer: RawBuffer, at offset: Int) -> Weight {
+  func weight(in buffer: RawBuffer) -> Weight {
     unsafe Weight(
-      UnsafeRawPointer(buffer.bytes.baseAddress.unsafelyUnwrapped) + offset, kind: kind, rows: rows,
-      columns: columns, owner: buffer)
-  }
-
-  /// Carries plans out on all workers; the results lie together.
-  static func made(_ plans: [StackPlan], on pool: WorkerPool) -> [Weight] {
-    var offsets: [Int] = []
-    var end = 0
-    for plan in plans {
-      offsets.append(end)
-      end += (plan.bytes + 63) / 64 * 64
-    }
-    let buffer = RawBuffer(count: end)
-    let places = offsets
-    pool.run(items: plans.count) { item, _ in plans[item].write(to: buffer, at: places[item]) }
-    return zip(plans, places).map { $0.weight(in: buffer, at: $1) }
+      UnsafeRawPointer(buffer.bytes.baseAddress.unsafelyUnwrapped), kind: kind, rows: rows, columns: columns,
+      owner: buffer)
   }
 }

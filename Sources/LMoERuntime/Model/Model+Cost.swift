@@ -44,22 +44,22 @@ extension Model {
 
   private func bytes(of linear: Linear, _ layerGate: GateInstance?) -> Int {
     linear.weight.bytes + (linear.bias?.bytes ?? 0) + (linear.gate?.rows?.bytes ?? 0)
-      + active(linear, layerGate) { $0.down.bytes + $0.up.bytes }
+      + active(linear, layerGate) { $0.slots.reduce(0) { $0 + $1.factors.bytes } }
   }
 
   private func products(of linear: Linear, _ layerGate: GateInstance?) -> Multiplications {
     func products(_ weight: Weight, _ count: Int) -> Multiplications {
       weight.kind.hasIntegers ? Multiplications(integers: count) : Multiplications(floats: count)
     }
-    let rest = (linear.gate?.rows?.count ?? 0) + active(linear, layerGate) { $0.up.count }
+    let rest = (linear.gate?.rows?.count ?? 0) + active(linear, layerGate) { $0.ranks * linear.outputs }
     let own = products(linear.weight, linear.weight.count) + Multiplications(floats: rest)
-    guard let experts = linear.experts else { return own }
-    return own + products(experts.down, active(linear, layerGate) { $0.down.count })
+    guard let a = linear.experts?.slots.first?.factors.a else { return own }
+    return own + products(a, active(linear, layerGate) { $0.ranks * linear.weight.columns })
   }
 
   /// The part of what all experts of a linear layer cost that those cost which its gate lets take part.
   private func active(
-    _ linear: Linear, _ layerGate: GateInstance?, _ cost: (StackedExperts) -> Int
+    _ linear: Linear, _ layerGate: GateInstance?, _ cost: (LinearExperts) -> Int
   ) -> Int {
     guard let experts = linear.experts else { return 0 }
     guard let gate = linear.gate ?? layerGate ?? self.gate else { return cost(experts) }

@@ -72,10 +72,10 @@ struct ModelBuilder {
 
   private func linear(_ name: String, _ weight: Weight) throws -> Linear {
     let overlay = try overlay(name, on: weight)
-    let stacked = try experts.stacked(name, on: weight, overlay: overlay, compute)
+    let own = try experts.adapting(name, weight, overlay: overlay, compute)
     return Linear(
-      name: name, weight: weight, bias: try bias(name, weight.rows), experts: stacked, overlay: overlay,
-      gate: stacked == nil ? nil : try gate?.module(name, inputs: weight.columns))
+      name: name, weight: weight, bias: try bias(name, weight.rows), experts: own, overlay: overlay,
+      gate: own == nil ? nil : try gate?.module(name, inputs: weight.columns))
   }
 
   /// The layer's bias, and that of the expert's B.

@@ -14,6 +14,8 @@ final class Workspace {
   let logits = Activations()
   /// U = x·Āᵀ of up to three layers of one input.
   let ranks = [Activations(), Activations(), Activations()]
+  /// Ā and B̄ of each of them.
+  let factors = [FactorMemory(), FactorMemory(), FactorMemory()]
   /// Of experts that few rows have: their U, and each worker's rows of x and of what comes out.
   let sparseRanks = Activations()
   let sparseRows = Activations()

@@ -66,7 +66,7 @@ extension TrainingModel {
   private static func products(_ tape: LinearTape, isReached: Bool, goesOn: Bool) -> Int {
     let (weight, experts) = (tape.linear.weight, tape.linear.experts)
     let (inputs, outputs) = (weight.columns, weight.rows)
-    let ranks = experts?.down.rows ?? 0
+    let ranks = experts?.ranks ?? 0
     let trained = experts?.trained?.ranks ?? 0
     var sum = inputs * outputs + ranks * (inputs + outputs)
     if isReached { sum += ranks * outputs + trained * (inputs + outputs) }

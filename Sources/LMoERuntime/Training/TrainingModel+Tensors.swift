@@ -69,14 +69,14 @@ extension TrainingModel {
   /// The largest rank and the number of parameters of each expert that takes part.
   public var expertSizes: [ByteKey: (rank: Int, parameters: Int)] {
     var sizes: [ByteKey: (rank: Int, parameters: Int)] = [:]
-    for stack in linears.compactMap(\.experts) {
-      for slot in stack.slots {
+    for linear in linears {
+      for slot in linear.experts?.slots ?? [] {
         let key = ByteKey(model.experts[slot.expert])
         let old = sizes[key] ?? (0, 0)
         sizes[key] = (
           max(old.rank, slot.ranks.count),
-          old.parameters + slot.ranks.count * (stack.down.columns + stack.up.columns)
-            + (slot.rescaling == nil ? 0 : stack.up.columns)
+          old.parameters + slot.ranks.count * (linear.weight.columns + linear.outputs)
+            + (slot.rescaling == nil ? 0 : linear.outputs)
         )
       }
     }

@@ -37,7 +37,7 @@ struct TrainingWarnings {
     }
   }
 
-  private func twins(_ model: TrainingModel, _ stacks: [StackedExperts]) -> [(String, String)] {
+  private func twins(_ model: TrainingModel, _ stacks: [LinearExperts]) -> [(String, String)] {
     let names = model.model.experts
     guard model.gates.contains(where: \.isTrained) || stacks.contains(where: { $0.trained != nil }) else {
       return []
