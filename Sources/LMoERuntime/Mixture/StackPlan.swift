@@ -9,6 +9,8 @@ struct StackPlan: Sendable {
   let rows: Int
   /// Its columns.
   let columns: Int
+  /// The bytes that it takes.
+  let bytes: Int
   private let parts: [Weight]
   /// Where the result of each begins, in bytes.
   private let offsets: [Int]
@@ -41,9 +43,6 @@ struct StackPlan: Sendable {
     }
     (self.offsets, bytes) = (offsets, end)
   }
-
-  /// The bytes that the result takes.
-  let bytes: Int
 
   /// The result in memory of its own.
   func made() -> Weight {
