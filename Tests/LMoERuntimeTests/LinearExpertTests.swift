@@ -9,29 +9,6 @@ import Testing
   private static let (inputs, outputs) = (300, 90)
   private let compute = Compute(pool: RuntimeFixture.pool)
 
-  private func matrix(_ rows: Int, _ columns: Int, _ numbers: inout Numbers) -> Weight {
-    Weight.made(rows: rows, columns: columns) { out in
-      for row in 0..<rows { for column in 0..<columns { out[row, column] = numbers.float() } }
-    }
-  }
-
-  /// Experts with B as it is stored, or all of them transposed; their stacks are made of them when they are needed.
-  private func experts(_ ranks: [Int], isTransposed: Bool, _ numbers: inout Numbers) -> LinearExperts {
-    var slots: [LinearExperts.Slot] = []
-    var total = 0
-    for (expert, rank) in ranks.enumerated() {
-      let a = matrix(rank, Self.inputs, &numbers)
-      let b = isTransposed ? matrix(rank, Self.outputs, &numbers) : matrix(Self.outputs, rank, &numbers)
-      slots.append(
-        .init(
-          expert: expert, ranks: total..<total + rank, scaling: numbers.float(), rescaling: nil,
-          factors: ExpertFactors(a: a, b: b, isTransposed: isTransposed)))
-      total += rank
-    }
-    let factors = slots.map(\.factors)
-    return LinearExperts(slots: slots, a: factors.stackA, b: factors.stackB)
-  }
-
   /// Where B is turned, where it is not; few rows, some, and many; the memory for what is gathered is used again.
   @Test(arguments: [false, true]) func `any number of rows`(isTransposed: Bool) throws {
     var numbers = Numbers(isTransposed ? 1 : 2)
@@ -40,10 +17,11 @@ import Testing
     let rotary = Rotary(base.description.model)
     let workspace = Workspace()
     let linears = [[4, 16, 3, 33], [1], [8, 8]].map { ranks in
-      let experts = experts(ranks, isTransposed: isTransposed, &numbers)
+      let experts = numbers.experts(
+        ranks.map { ($0, isTransposed) }, inputs: Self.inputs, outputs: Self.outputs)
       #expect(ranks.count == 1 || experts.a.plan != nil && experts.b.plan != nil)
       return Linear(
-        name: "x", weight: matrix(Self.outputs, Self.inputs, &numbers), bias: nil, experts: experts,
+        name: "x", weight: numbers.matrix(Self.outputs, Self.inputs), bias: nil, experts: experts,
         overlay: nil, gate: nil)
     }
     for rows in [1, 2, 8, 9, 32, 33, 70] {

@@ -11,25 +11,8 @@ import Testing
 
   /// Experts of ranks 1, 2, 3 in turns, of which every other one has B as it is, the others transposed.
   private func experts(_ count: Int, _ numbers: inout Numbers) -> LinearExperts {
-    var slots: [LinearExperts.Slot] = []
-    var total = 0
-    func matrix(_ rows: Int, _ columns: Int) -> Weight {
-      Weight.made(rows: rows, columns: columns) { out in
-        for row in 0..<rows { for column in 0..<columns { out[row, column] = numbers.float() } }
-      }
-    }
-    for expert in 0..<count {
-      let (rank, isTransposed) = (1 + expert % 3, expert % 2 == 1)
-      let a = matrix(rank, Self.inputs)
-      let b = isTransposed ? matrix(rank, Self.outputs) : matrix(Self.outputs, rank)
-      slots.append(
-        .init(
-          expert: expert, ranks: total..<total + rank, scaling: numbers.float(), rescaling: nil,
-          factors: ExpertFactors(a: a, b: b, isTransposed: isTransposed)))
-      total += rank
-    }
-    let factors = slots.map(\.factors)
-    return LinearExperts(slots: slots, a: factors.stackA, b: factors.stackB)
+    numbers.experts(
+      (0..<count).map { (1 + $0 % 3, $0 % 2 == 1) }, inputs: Self.inputs, outputs: Self.outputs)
   }
 
   private func random(_ count: Int, _ width: Int, _ numbers: inout Numbers) -> OwnedRows {
