@@ -9,6 +9,9 @@ enum {
   /// next one.
   PASS_RUNS = 16,
   PASS_ROWS = 128,
+  /// Rows of x that are asked for ahead, and bytes of a line of the caches.
+  ROWS_AHEAD = 4,
+  LINE = 64,
 };
 
 /// A panel of WIDTH columns. Of each four elements of the depth, of the first and the third WIDTH pairs, then of the
@@ -169,43 +172,50 @@ INLINE size_t bytes_of_runs(integer_form form, size_t runs) {
 
 /// What is packed next: `bytes` bytes of each of some rows of the weight.
 typedef struct {
-  const uint8_t *first;
+  const uint8_t *at;
   size_t stride, rows, bytes;
 } rows_to_come;
 
-/// Asks for part `number` of `count` of them.
-INLINE void ask_for_rows(const rows_to_come *next, size_t number, size_t count) {
-  enum { LINE = 64 };
-  for (size_t r = next->rows * number / count; r < next->rows * (number + 1) / count; r++)
-    for (size_t offset = 0; offset < next->bytes + LINE; offset += LINE)
-      __builtin_prefetch(next->first + r * next->stride + offset, 0, 2);
+/// Asks for a row of them.
+INLINE void ask_for_row(rows_to_come *next) {
+  for (size_t offset = 0; offset < next->bytes + LINE; offset += LINE) __builtin_prefetch(next->at + offset, 0, 2);
+  next->at += next->stride;
 }
 
-/// A panel times `rows` rows of x. Meanwhile memory is asked for what is packed next.
-static void multiply_panel(tile_function *const *tiles, const lmoe_term *term, size_t row, size_t rows,
-                           const int16_t *x_pairs, size_t from, size_t runs, panel panel, size_t columns, float *y,
-                           ptrdiff_t y_stride, int accumulates, rows_to_come next) {
+/// Asks for a row of x: what of it is read is short, and that of the next row is elsewhere.
+INLINE void ask_for_runs(const x_row *x, size_t from, size_t runs) {
+  for (size_t k = from * X_RUN; k < (from + runs) * X_RUN; k += LINE) {
+    __builtin_prefetch(x->high + k, 0, 3);
+    __builtin_prefetch(x->low + k, 0, 3);
+  }
+}
+
+/// A panel times `rows` rows of x, to y. Meanwhile memory is asked for what is packed next.
+static void multiply_panel(tile_function *const *tiles, const x_row *x, size_t rows, const int16_t *x_pairs, size_t from,
+                           size_t runs, panel panel, size_t columns, float *y, ptrdiff_t y_stride, int accumulates,
+                           rows_to_come next) {
   // Tiles of equal height: a last one of a row or two would not fill the pipes.
-  const size_t count = (rows + TILE - 1) / TILE;
+  const size_t count = (rows + TILE - 1) / TILE, least = rows / count, higher = rows % count;
+  size_t asked = 0, left = rows;
   for (size_t t = 0; t < count; t++) {
-    ask_for_rows(&next, t, count);
-    const size_t low = rows * t / count, height = rows * (t + 1) / count - low;
-    x_row x[TILE];
-    for (size_t r = 0; r < height; r++) x[r] = x_row_at(term->x_integers, row + low + r, term->depth);
-    const int16_t *own = x_pairs + low * runs * X_RUN;
-    float *to = y + (ptrdiff_t)(row + low) * y_stride;
-    for (size_t r = height; r < 2 * height && low + r < rows; r++) __builtin_prefetch(to + (ptrdiff_t)r * y_stride, 1, 3);
+    for (asked += next.rows; asked >= count; asked -= count) ask_for_row(&next);
+    const size_t height = least + (t < higher), coming = left - height < height ? left - height : height;
+    for (size_t r = height; r < height + coming; r++) __builtin_prefetch(y + (ptrdiff_t)r * y_stride, 1, 3);
     if (columns == WIDTH) {
-      tiles[height - 1](x, own, from, runs, panel, to, y_stride, accumulates);
-      continue;
+      tiles[height - 1](x, x_pairs, from, runs, panel, y, y_stride, accumulates);
+    } else {
+      // A tile of fewer columns: computed whole, kept in part.
+      float edge[TILE * WIDTH] = {0};
+      for (size_t r = 0; r < height && accumulates; r++)
+        memcpy(edge + r * WIDTH, y + (ptrdiff_t)r * y_stride, columns * sizeof(float));
+      tiles[height - 1](x, x_pairs, from, runs, panel, edge, WIDTH, accumulates);
+      for (size_t r = 0; r < height; r++)
+        memcpy(y + (ptrdiff_t)r * y_stride, edge + r * WIDTH, columns * sizeof(float));
     }
-    // A tile of fewer columns: computed whole, kept in part.
-    float edge[TILE * WIDTH] = {0};
-    for (size_t r = 0; r < height && accumulates; r++)
-      memcpy(edge + r * WIDTH, to + (ptrdiff_t)r * y_stride, columns * sizeof(float));
-    tiles[height - 1](x, own, from, runs, panel, edge, WIDTH, accumulates);
-    for (size_t r = 0; r < height; r++)
-      memcpy(to + (ptrdiff_t)r * y_stride, edge + r * WIDTH, columns * sizeof(float));
+    x += height;
+    x_pairs += height * runs * X_RUN;
+    y += (ptrdiff_t)height * y_stride;
+    left -= height;
   }
 }
 
@@ -217,13 +227,15 @@ static void integer_pairs(size_t m, const lmoe_term *term, integer_form form, si
   const size_t deep = passes == 0 ? 0 : ((total + passes - 1) / passes + unit - 1) / unit * unit;
   int16_t *x_pairs = (int16_t *)scratch;
   const panel panel = {x_pairs + PASS_ROWS * PASS_RUNS * X_RUN, scratch + (PASS_ROWS * PASS_RUNS * X_RUN + PASS_RUNS * RUN_INTEGERS) / 2};
+  x_row x[PASS_ROWS];
   for (size_t row = 0; row < m; row += PASS_ROWS) {
     const size_t rows = m - row < PASS_ROWS ? m - row : PASS_ROWS;
+    for (size_t r = 0; r < rows; r++) x[r] = x_row_at(term->x_integers, row + r, term->depth);
     for (size_t from = 0; from < total; from += deep) {
       const size_t runs = total - from < deep ? total - from : deep;
       for (size_t r = 0; r < rows; r++) {
-        const x_row x = x_row_at(term->x_integers, row + r, term->depth);
-        for (size_t run = 0; run < runs; run++) store_pairs(x_pairs + (r * runs + run) * X_RUN, pairs_of_run(&x, from + run));
+        if (r + ROWS_AHEAD < rows) ask_for_runs(&x[r + ROWS_AHEAD], from, runs);
+        for (size_t run = 0; run < runs; run++) store_pairs(x_pairs + (r * runs + run) * X_RUN, pairs_of_run(&x[r], from + run));
       }
       const uint8_t *weight = (const uint8_t *)term->weight + form_head(form) + bytes_of_runs(form, from);
       for (size_t j = first; j < end; j += WIDTH) {
@@ -231,8 +243,8 @@ static void integer_pairs(size_t m, const lmoe_term *term, integer_form form, si
         const rows_to_come next = {weight + (j + WIDTH) * stride, stride, left < WIDTH ? left : WIDTH,
                                    bytes_of_runs(form, runs)};
         pack_panel(form, (const uint8_t *)term->weight + j * stride, stride, columns, term->depth, from, runs, panel);
-        multiply_panel(tiles_of(form), term, row, rows, x_pairs, from, runs, panel, columns, y + j, y_stride,
-                       accumulates || from > 0, next);
+        multiply_panel(tiles_of(form), x, rows, x_pairs, from, runs, panel, columns, y + (ptrdiff_t)row * y_stride + j,
+                       y_stride, accumulates || from > 0, next);
       }
     }
   }
