@@ -7,11 +7,15 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scratch=${LMOE_EMULATION_SCRATCH:-$PWD/.build/emulation}
-simde=$(dirname "$(printf '#include <simde/x86/avx512.h>\n' | clang -xc -M - | tr ' ' '\n' | grep -m1 'simde/x86/avx512\.h$')")
+simde=$(printf '#include <simde/x86/avx512.h>\n' | clang -xc -M - | tr ' ' '\n' | grep 'simde/x86/avx512\.h$') || {
+  echo "SIMDe is missing: apt-get install libsimde-dev" >&2
+  exit 1
+}
+rm -rf "$scratch/package"
 mkdir -p "$scratch/package" "$scratch/include"
 
 # Without the targets that let the compiler use the instructions themselves, and with all kernels for any processor.
-git ls-files -z --cached --others --exclude-standard | tar -c --null --ignore-failed-read -T - | tar -x -C "$scratch/package"
+git ls-files -z --cached --others --exclude-standard | tar -cf - --null --ignore-failed-read -T - | tar -xf - -C "$scratch/package"
 kernels=$scratch/package/Sources/CLMoEKernels
 sed -i '/^#pragma clang attribute/d' $(grep -l '^#pragma clang attribute.*avx512' "$kernels"/*.c)
 sed -i 's/^static int can_run(.*{$/&\n  if (kernels) return 1;/' "$kernels/gemm.c"
@@ -29,7 +33,7 @@ header=$scratch/include/immintrin.h
     if grep -q "emulated$name\b" Emulation/avx512.h; then
       echo "#undef $name"
       echo "#define $name emulated$name"
-    elif grep -rqE "(^| )simde$name ?\(" "$simde/avx512"; then
+    elif grep -rqE "(^| )simde$name ?\(" "$(dirname "$simde")/avx512"; then
       echo "#undef $name"
       echo "#define $name simde$name"
     elif [[ $name =~ _mm512_|_mask ]]; then
