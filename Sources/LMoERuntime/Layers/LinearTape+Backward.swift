@@ -87,12 +87,14 @@ extension LinearTape {
       let (weights, gammas, trained) = (decider.weights, decider.gammas, trainedRanks)
       let (scaledTransposed, qTransposed) = (scaledTransposed, qTransposed)
       pass.compute.forEachRow(x.count, width: 4 * u.width) { rows in
-        for row in rows {
-          for slot in experts.slots {
-            let (first, count) = (slot.ranks.lowerBound, slot.ranks.count)
+        for slot in experts.slots {
+          let (first, count, expert, scaling) = (
+            slot.ranks.lowerBound, slot.ranks.count, slot.expert, slot.scaling
+          )
+          for row in rows {
             let (ux, qx) = unsafe (u.row(row) + first, q.row(row) + first)
-            gammas[row, slot.expert] += unsafe slot.scaling * lmoe_dot(qx, ux, count)
-            let factor = weights[row, slot.expert] * slot.scaling
+            gammas[row, expert] += unsafe scaling * lmoe_dot(qx, ux, count)
+            let factor = weights[row, expert] * scaling
             unsafe lmoe_scale(ux, factor, count, scaled.row(row) + first)
             unsafe lmoe_scale(qx, factor, count, qx)
           }
