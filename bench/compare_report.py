@@ -131,7 +131,7 @@ def goals(jobs):
     for key, name, about in (("base prompt", "bare", 1.05), ("adapters prompt", "with experts", 1.4)):
         told.add(f"Prefill {name}, s110m, F16: about {about} × llama.cpp", beside(key, "f16", ["s110m"]), about)
 
-    trained = {f["shape"]: f for f in each(jobs, "training").values()}
+    trained = {f["shape"]: f for f in each(jobs, "training").values() if f["shape"] in training.SHAPES}
     told.add("Training step: ≥ 83 % of the floor, all multiplications as FMAs in registers",
              {shape: (median(f["share"]), percent(f["share"])) if "floor_gflop_s" in f else
               (None, percent(f["share"]) + BY_PRODUCTS) for shape, f in trained.items()}, 0.83)

@@ -25,7 +25,7 @@ import pathlib
 import sys
 import tempfile
 
-from checkpoints import SHAPES, make_adapter, make_base
+from checkpoints import LARGER, SHAPES, make_adapter, make_base
 from measuring import HERE, apart, checked, in_turns, keep, median, paired, run
 
 EXPERTS, RANK = 4, 16
@@ -256,7 +256,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tool")
     parser.add_argument("--llama-cpp", required=True, type=pathlib.Path)
-    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
+    parser.add_argument("--shapes", nargs="+", choices=[*SHAPES, *LARGER], default=list(SHAPES))
     parser.add_argument("--types", nargs="+", choices=["f16", "q8_0", "q4_0", "q4_k", "q6_k"], default=["f16", "q8_0", "q4_0"])
     parser.add_argument("--adapters", choices=["alike", "f16"], default="alike",
                         help="of llama.cpp: in the type of our experts, or always f16")

@@ -22,7 +22,7 @@ import sys
 import tempfile
 
 import inference
-from inference import EXPERTS, SHAPES
+from inference import EXPERTS, LARGER, SHAPES
 from measuring import HERE, checked, evict, files_of, have_memory, in_turns, keep, median, process
 
 PROMPT = " ab cd ef gh ij kl mn op"
@@ -91,7 +91,7 @@ def main():
     parser.add_argument("tool")
     parser.add_argument("--llama-cpp", type=pathlib.Path, help="its source, with a build in DIR/build; without, no peer")
     parser.add_argument("--torch", action="store_true", help="transformers and PEFT too")
-    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
+    parser.add_argument("--shapes", nargs="+", choices=[*SHAPES, *LARGER], default=list(SHAPES))
     parser.add_argument("--types", nargs="+", choices=["f16", "q8_0", "q4_0", "q4_k", "q6_k"], default=["f16", "q8_0", "q4_0"])
     parser.add_argument("--models", type=pathlib.Path, help="keep the models here; a temporary directory if not given")
     parser.add_argument("--threads", type=int, default=os.cpu_count())

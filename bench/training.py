@@ -28,6 +28,7 @@ import measuring
 from measuring import HERE, checked, in_turns, keep, median, paired
 
 SHAPES = ["s15m", "s110m", "smol135m"]
+LARGER = ["smol360m", "tiny1b"]
 OURS = "lmoe-tool"
 KEYS = ["tokens_s", "best_tokens_s", "peak_memory_bytes", "matrix_gflop_s"]
 
@@ -57,7 +58,7 @@ def compare(shape, options, adapters):
     sides = {OURS: lambda: ours(options.tool, shape, options, threads),
              "PyTorch, by hand": lambda: peer("mixture", shape, options, threads, adapters),
              "PyTorch, oneDNN": lambda: peer("mixture", shape, options, threads, adapters, "--onednn")}
-    if not options.quick or shape == SHAPES[0]:
+    if shape in SHAPES[:1 if options.quick else None]:
         sides["PEFT X-LoRA"] = lambda: peer("xlora", shape, options, threads, adapters)
     rounds = {name: [] for name in sides}
     for number in range(options.rounds):
@@ -108,7 +109,7 @@ def show(figures):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tool")
-    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=SHAPES)
+    parser.add_argument("--shapes", nargs="+", choices=[*SHAPES, *LARGER], default=SHAPES)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=5, help="in a round")
@@ -117,7 +118,7 @@ def main():
     parser.add_argument("--under", default="", metavar="COMMAND",
                         help='run all programs under it, as "chrt -r 1" or "taskset -c 0,1"')
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the figures of all rounds there")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, and X-LoRA for the smallest shape only")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, and X-LoRA for the smallest shape only (never for the larger ones)")
     options = parser.parse_args()
     if options.quick:
         options.rounds = min(options.rounds, 3)

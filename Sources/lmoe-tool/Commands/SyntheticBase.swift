@@ -18,6 +18,10 @@ enum ModelShape: String, CaseIterable, ExpressibleByArgument {
   case s110m
   /// SmolLM2-135M.
   case smol135m
+  /// SmolLM2-360M.
+  case smol360m
+  /// TinyLlama 1.1B.
+  case tiny1b
 
   /// Width, width of the feed-forward part, layers, heads, heads of keys and values, vocabulary.
   private var sizes: (hidden: Int, inner: Int, layers: Int, heads: Int, keyValueHeads: Int, vocabulary: Int) {
@@ -25,8 +29,12 @@ enum ModelShape: String, CaseIterable, ExpressibleByArgument {
     case .s15m: (288, 768, 6, 6, 6, 32_000)
     case .s110m: (768, 2048, 12, 12, 12, 32_000)
     case .smol135m: (576, 1536, 30, 9, 3, 49_152)
+    case .smol360m: (960, 2560, 32, 15, 5, 49_152)
+    case .tiny1b: (2048, 5632, 22, 32, 4, 32_000)
     }
   }
+
+  private var isSmolLM2: Bool { self == .smol135m || self == .smol360m }
 
   /// `config.json`.
   var configuration: JSON {
@@ -36,8 +44,8 @@ enum ModelShape: String, CaseIterable, ExpressibleByArgument {
       "intermediate_size": .integer(sizes.inner), "num_hidden_layers": .integer(sizes.layers),
       "num_attention_heads": .integer(sizes.heads), "num_key_value_heads": .integer(sizes.keyValueHeads),
       "vocab_size": .integer(sizes.vocabulary), "rms_norm_eps": .double(1e-5),
-      "rope_theta": .double(self == .smol135m ? 100_000 : 10_000),
-      "max_position_embeddings": .integer(self == .smol135m ? 8192 : 2048), "hidden_act": "silu",
+      "rope_theta": .double(isSmolLM2 ? 100_000 : 10_000),
+      "max_position_embeddings": .integer(isSmolLM2 ? 8192 : 2048), "hidden_act": "silu",
       "tie_word_embeddings": .bool(true),
     ]
   }
