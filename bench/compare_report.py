@@ -97,6 +97,16 @@ def floor_share(figures, side):
     return median(shares), f"{percent(shares)} ({percent(own)}{BY_PRODUCTS})"
 
 
+def of_floors(f):
+    """What decoding with experts takes more than reading does. Caches may hold the bytes of the base alone; and each side
+    has the pace at which just as many bytes were read."""
+    reports = f["floors"][OURS]
+    if any(f"{side} decode_share" not in report for report in reports for side in ("base", "mixture")):
+        return ""
+    beyond = [report["base decode_share"] / report["mixture decode_share"] for report in reports]
+    return f", and {median(beyond):.2f} × the ratio of the times that reading takes"
+
+
 def goals(jobs):
     told = Goals()
     running = each(jobs, "inference")
@@ -108,7 +118,7 @@ def goals(jobs):
         values = {}
         for shape, f in of_type(kind).items():
             cost, read = median(inference.costs(f, OURS)["tokens"]), inference.bytes_ratio(f)
-            values[shape] = (cost / read, f"{cost:.2f} × for {read:.3f} × the bytes: {cost / read:.2f}")
+            values[shape] = (cost / read, f"{cost:.2f} × for {read:.3f} × the bytes: {cost / read:.2f}{of_floors(f)}")
         told.add(f"Mixture over bare base, decode, {TYPES[kind]}: ≤ 1.06 × the ratio of bytes read", values, 1.06, True)
 
     def beside(key, kind, shapes=inference.SHAPES):
