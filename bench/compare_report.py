@@ -7,6 +7,7 @@ import json
 import pathlib
 import sys
 
+import checkpoints
 import inference
 import merging
 import scaling
@@ -58,8 +59,12 @@ def figures_of(jobs, kind):
 
 
 def each(jobs, kind):
-    """Figures of scripts that give a list of one."""
-    return {name: found[0] for name, found in figures_of(jobs, kind).items()}
+    """Figures of scripts that give a list of one: smaller models before larger ones, whenever they were measured."""
+    shapes, types = [*checkpoints.SHAPES, *checkpoints.LARGER], list(TYPES)
+
+    def place(item):
+        return shapes.index(item[1]["shape"]), types.index(item[1].get("type", types[0]))
+    return dict(sorted(((name, found[0]) for name, found in figures_of(jobs, kind).items()), key=place))
 
 
 # MARK: What was to be reached
@@ -104,7 +109,7 @@ def of_floors(f):
     if any(f"{side} decode_share" not in report for report in reports for side in ("base", "mixture")):
         return ""
     beyond = [report["base decode_share"] / report["mixture decode_share"] for report in reports]
-    return f", and {median(beyond):.2f} × the ratio of the times that reading takes"
+    return f" ({median(beyond):.2f})"
 
 
 def goals(jobs):
@@ -119,7 +124,8 @@ def goals(jobs):
         for shape, f in of_type(kind).items():
             cost, read = median(inference.costs(f, OURS)["tokens"]), inference.bytes_ratio(f)
             values[shape] = (cost / read, f"{cost:.2f} × for {read:.3f} × the bytes: {cost / read:.2f}{of_floors(f)}")
-        told.add(f"Mixture over bare base, decode, {TYPES[kind]}: ≤ 1.06 × the ratio of bytes read", values, 1.06, True)
+        told.add(f"Mixture over bare base, decode, {TYPES[kind]}: ≤ 1.06 × the ratio of bytes read (in brackets: of the "
+                 "times that reading them took)", values, 1.06, True)
 
     def beside(key, kind, shapes=inference.SHAPES):
         return {shape: (median(inference.ratios(f, OURS)[key]), times(inference.ratios(f, OURS)[key]))
