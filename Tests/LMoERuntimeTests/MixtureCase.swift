@@ -26,11 +26,35 @@ struct MixtureCase: CustomTestStringConvertible {
     json = try JSON(parsing: [UInt8](try Data(contentsOf: URL(filePath: file))))
   }
 
-  var gate: JSON { json["gate"] ?? .null }
+  /// How often each expert is there, under names of its own; to the gate each copy is another one.
+  var times = 1
+
+  var gate: JSON {
+    guard times > 1, case .object(var card)? = json["gate"] else { return json["gate"] ?? .null }
+    let members = card["members"]?.array ?? []
+    let others = members.filter { Self.hasName($0["expert"]?.string ?? "") }
+    card["members"] = .array(
+      members
+        + (1..<times).flatMap { copy in
+          others.map { member in
+            let name = Self.name(member["expert"]?.string ?? "", copy)
+            return ["expert": .string(name), "role": member["role"] ?? .null]
+          }
+        })
+    return .object(card)
+  }
   var base: String { json["base"]?.string ?? "" }
   var experts: [(name: String, directory: String)] {
-    (json["experts"]?.array ?? []).map { ($0["name"]?.string ?? "", $0["directory"]?.string ?? "") }
+    (0..<times).flatMap { copy in
+      (json["experts"]?.array ?? []).map {
+        (Self.name($0["name"]?.string ?? "", copy), $0["directory"]?.string ?? "")
+      }
+    }
   }
+  private static func name(_ name: String, _ copy: Int) -> String { copy == 0 ? name : "\(name)-\(copy)" }
+  /// Whether a member of a gate is not the bare base.
+  private static func hasName(_ member: String) -> Bool { !member.allSatisfy { $0 == "0" } }
+
   /// The same experts in other factors.
   var regauged: [(name: String, directory: String)] {
     (json["experts"]?.array ?? []).map { ($0["name"]?.string ?? "", $0["regauged"]?.string ?? "") }
@@ -65,7 +89,22 @@ struct MixtureCase: CustomTestStringConvertible {
   }
 
   private func rows(_ ids: [String: String]) throws -> [NewEntry] {
-    try Self.rows(RuntimeFixture.path("mixtures/\(name)/rows.safetensors"), ids)
+    let path = RuntimeFixture.path("mixtures/\(name)/rows.safetensors")
+    let first = try Self.rows(path, ids)
+    guard times > 1 else { return first }
+    let file = try SafetensorsFile(path: path)
+    return try first
+      + (1..<times).flatMap { copy in
+        try file.tensors.compactMap { tensor in
+          let parts = tensor.name.split(separator: "/", maxSplits: 1).map(String.init)
+          guard Self.hasName(parts[0]) else { return nil }
+          let source = ScaledSource(
+            file.source(of: tensor), tensor.type, times: copy == 1 ? -1 : 0.6 / Double(copy), as: .f32)
+          return NewEntry(
+            tensor: try #require(ids[Self.name(parts[0], copy)]) + "/" + parts[1], type: tensor.type,
+            source: try #require(source))
+        }
+      }
   }
 
   /// The rows of a gate in a file, whose names have the experts' names in place of ids.

@@ -54,6 +54,79 @@ import Testing
     }
   }
 
+  /// Ranks of the first ten are trained; what is not, and what no row has, is left alone.
+  @Test(arguments: [0, 1, 2], [0, 19])
+  func `training is that of the formula`(chosen: Int, ranks: Int) throws {
+    var numbers = Numbers(20 + chosen)
+    let (total, rows) = (31, Self.rows)
+    let (a, b) = (numbers.matrix(total, Self.inputs), numbers.matrix(total, Self.outputs))
+    var slots: [LinearExperts.Slot] = []
+    for expert in 0..<16 {
+      let first = slots.last?.ranks.upperBound ?? 0
+      let own = first..<first + 1 + expert % 3
+      slots.append(
+        .init(
+          expert: 15 - expert, ranks: own, scaling: numbers.float(), rescaling: nil,
+          factors: ExpertFactors(a: a[own], b: b[own], isTransposed: true)))
+    }
+    var experts = LinearExperts(slots: slots, a: FactorStack(a), b: FactorStack(b))
+    let (ownA, ownB) = (Parameter("a", .a, a, rows: ranks), Parameter("b", .b, b, rows: ranks))
+    if ranks > 0 {
+      experts.trained = TrainedFactors(ranks: ranks, a: ownA, b: ownB, magnitudes: [:], norms: [:])
+    }
+    let widths = [Self.inputs, Self.outputs, Self.outputs, Self.inputs, 16]
+    let memory = widths.map { random(rows, $0, &numbers) }
+    let (x, y, d, dx) = (memory[0].rows, memory[1].rows, memory[2].rows, memory[3].rows)
+    let gammas = memory[4].rows
+    let chosenWeights = OwnedRows(rows, 16)
+    let weights = chosenWeights.rows
+    weights.clear()
+    for row in 0..<rows { for _ in 0..<chosen { weights[row, numbers.integer(0...15)] = numbers.float() } }
+
+    func doubles(_ rows: Rows) -> [[Double]] { (0..<rows.count).map { rows.array($0).map(Double.init) } }
+    var (wantedY, wantedX, wantedGammas) = (doubles(y), doubles(dx), doubles(gammas))
+    var (wantedA, wantedB) = (doubles(ownA.gradient), doubles(ownB.gradient))
+    for row in 0..<rows {
+      for slot in slots where weights[row, slot.expert] != 0 {
+        let scaling = Double(slot.scaling), factor = scaling * Double(weights[row, slot.expert])
+        for rank in slot.ranks {
+          let u = (0..<Self.inputs).reduce(0) { $0 + Double(x[row, $1]) * Double(a.element(rank, $1)) }
+          let q = (0..<Self.outputs).reduce(0) { $0 + Double(d[row, $1]) * Double(b.element(rank, $1)) }
+          wantedGammas[row][slot.expert] += scaling * u * q
+          for j in 0..<Self.outputs {
+            wantedY[row][j] += factor * u * Double(b.element(rank, j))
+            if rank < ranks { wantedB[rank][j] += factor * u * Double(d[row, j]) }
+          }
+          for i in 0..<Self.inputs {
+            wantedX[row][i] += factor * q * Double(a.element(rank, i))
+            if rank < ranks { wantedA[rank][i] += factor * q * Double(x[row, i]) }
+          }
+        }
+      }
+    }
+
+    let sparse = try #require(SparseExperts(experts, weights: weights, having: { ExpertRows(weights) }))
+    let pieces = (0..<3).map { _ in OwnedRows(sparse.pairs, sparse.rank) }
+    let (u, scaled, q) = (pieces[0].rows, pieces[1].rows, pieces[2].rows)
+    let workspace = TrainingWorkspace()
+    sparse.forward(x, into: u, scaled: scaled, compute, workspace)
+    sparse.add(scaled, to: y, compute, workspace)
+    sparse.backward(d, x, u, into: q, gammas, compute, workspace)
+    sparse.passOn(q, to: dx, compute, workspace)
+    withExtendedLifetime((memory, pieces, chosenWeights)) {
+      for (found, wanted) in [(y, wantedY), (dx, wantedX), (gammas, wantedGammas)] {
+        #expect(deviation(doubles(found).map { $0.map(Float.init) }, wanted) <= 1e-5)
+      }
+      for (found, wanted) in [(ownA.gradient, wantedA), (ownB.gradient, wantedB)] where ranks > 0 {
+        if chosen == 0 {
+          #expect(doubles(found).joined().allSatisfy { $0 == 0 })
+        } else {
+          #expect(deviation(doubles(found).map { $0.map(Float.init) }, wanted) <= 1e-5)
+        }
+      }
+    }
+  }
+
   @Test func `where most rows have most experts, and where rows are few, it is not for them`() {
     var numbers = Numbers(9)
     let experts = experts(16, &numbers)

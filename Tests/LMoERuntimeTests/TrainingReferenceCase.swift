@@ -58,7 +58,7 @@ struct TrainingReferenceCase {
   }
 
   /// Runs forward and backward.
-  @discardableResult func run(_ model: TrainingModel) -> TrainingModel.PassResult {
+  @discardableResult func run(_ model: TrainingModel, dropout: Float = 0) -> TrainingModel.PassResult {
     let columns = model.model.gateColumns
     let documents = documents.map { document in
       TrainingModel.Document(
@@ -74,6 +74,7 @@ struct TrainingReferenceCase {
     settings.losses.mutualInformation = objective.mutualInformation
     settings.isSupervised = isSupervised
     settings.labelWeight = objective.label
+    (settings.dropout, settings.dropoutKey) = (dropout, 9)
     return model.run(documents, settings)
   }
 }

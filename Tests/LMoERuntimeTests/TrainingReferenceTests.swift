@@ -48,6 +48,76 @@ import Testing
     }
   }
 
+  private static let chosen = items.filter { $0.1.name.contains("/top-2") }
+
+  private static func isSparse(_ model: TrainingModel) -> Bool {
+    model.blocks.flatMap { [$0.attention.query, $0.attention.output, $0.feedForward.down] }
+      .contains { $0.sparse != nil }
+  }
+
+  /// Twelve experts, of which a token has two: each is computed for the tokens alone that have it.
+  @Test(arguments: chosen)
+  func `experts that few tokens have`(number: Int, item: MixtureCase) throws {
+    var item = item
+    item.times = 3
+    let fixture = try RuntimeFixture()
+    let sample = try TrainingReferenceCase(item, number: number, lengths: [33, 70, 20], in: fixture)
+    let expected = sample.reference.lossAndGradients(sample.documents, sample.objective)
+    let targets = sample.documents.reduce(0) { $0 + $1.isTarget.count { $0 } }
+    var gradients: [[[Float]]] = []
+    for (workers, recomputes) in [(1, false), (2, true)] {
+      let base = try LoadedBase(sample.bundle, on: Self.pools[workers - 1])
+      let model = try sample.model(on: base, recomputes: recomputes)
+      let crossEntropy = sample.run(model).nats / Double(targets)
+      #expect(Self.isSparse(model))
+      #expect(abs(crossEntropy - expected.parts.crossEntropy) <= 1e-6 * expected.parts.crossEntropy)
+      let found = model.named(.gradients, of: sample.bundle)
+      #expect(Set(found.keys) == Set(expected.gradients.keys))
+      // Three times as many experts, whose parts in the gates' gradients add up.
+      #expect(expected.beyond(found, times: 2) == [], "\(workers) workers")
+      gradients.append(model.allGradients)
+    }
+    #expect(gradients[0] == gradients[1])
+  }
+
+  /// The same with inputs dropped, against finite differences.
+  @Test(arguments: chosen.map(\.1))
+  func `experts that few tokens have, with dropout`(item: MixtureCase) throws {
+    var item = item
+    item.times = 3
+    let fixture = try RuntimeFixture()
+    // Cross-entropy alone.
+    let sample = try TrainingReferenceCase(item, number: 1, lengths: [33, 40], in: fixture)
+    let targets = Double(sample.documents.reduce(0) { $0 + $1.isTarget.count { $0 } })
+    let model = try sample.model(on: LoadedBase(sample.bundle, on: Self.pools[1]))
+    for role in [Parameter.Role.a, .b] {
+      model.clearGradients()
+      sample.run(model, dropout: 0.4)
+      #expect(Self.isSparse(model))
+      // The first layer's, which has its gradient through all that comes after.
+      let parameter = try #require(model.parameters.first { $0.role == role })
+      let places = (0..<parameter.values.count).flatMap { row in
+        (0..<parameter.values.width).map { (row, $0) }
+      }
+      let (row, column) = try #require(
+        places.max { abs(parameter.gradient[$0.0, $0.1]) < abs(parameter.gradient[$1.0, $1.1]) })
+      let (value, gradient) = (parameter.values[row, column], parameter.gradient[row, column])
+      // Where a token gets another expert, the loss jumps: not at every step.
+      let slopes = [Float(1e-3), 5e-4, 2.5e-4].map { step in
+        let losses = [step, -step].map { step in
+          parameter.values[row, column] = value + step
+          model.refresh()
+          return sample.run(model, dropout: 0.4).nats / targets
+        }
+        return (losses[0] - losses[1]) / Double(2 * step)
+      }
+      parameter.values[row, column] = value
+      model.refresh()
+      #expect(
+        slopes.contains { abs($0 - Double(gradient)) <= 0.02 * abs($0) }, "\(role): \(gradient), \(slopes)")
+    }
+  }
+
   /// Memory and workers change no bit.
   @Test(arguments: items.filter { $0.0 % 3 == 1 })
   func `the same bits with two workers, and with activations computed again`(
@@ -129,7 +199,7 @@ extension ReferenceResult {
   ///
   /// 10⁻⁵ of the largest element of the tensor is allowed, and besides 10⁻⁶ of the largest of its kind: some
   /// tensors have next to no gradient, which is left of large terms of both signs.
-  fileprivate func beyond(_ found: [String: [Float]]) -> [String] {
+  fileprivate func beyond(_ found: [String: [Float]], times: Double = 1) -> [String] {
     func kind(_ name: String) -> String {
       name.hasPrefix("gate/") ? "gate" : String(name.split(separator: ".").last ?? "")
     }
@@ -143,7 +213,7 @@ extension ReferenceResult {
       // The scores of a constant gate are one tensor.
       let size = name.hasPrefix("gate//") ? whole : values.map(abs).max() ?? 0
       let far = zip(own, values).map { abs(Double($0) - $1) }.reduce(0) { $0 > $1 ? $0 : $1 }
-      return far <= 1e-5 * size + 1e-6 * whole ? nil : "\(name): \(far) of \(size), \(whole)"
+      return far <= times * (1e-5 * size + 1e-6 * whole) ? nil : "\(name): \(far) of \(size), \(whole)"
     }
   }
 }

@@ -22,11 +22,17 @@ extension LinearTape {
   static func backward(
     _ calls: [BackwardCall], _ x: Rows, into dx: Rows?, layerGate: GateTape? = nil, in pass: TrainingPass
   ) {
-    let jobs = zip(calls, pass.workspace.slots).compactMap { call, slot in
-      call.tape.linear.experts.map { Job(call: call, experts: $0, slot: slot, x: x, pass: pass) }
+    let all = Array(zip(calls, pass.workspace.slots))
+    let sparse = all.compactMap { call, slot in
+      call.tape.sparse.map { SparseBackward(call: call, experts: $0, slot: slot, x: x) }
+    }
+    let jobs = all.compactMap { call, slot in
+      call.tape.sparse != nil
+        ? nil : call.tape.linear.experts.map { Job(call: call, experts: $0, slot: slot, x: x, pass: pass) }
     }
     pass.compute.run(jobs.map(\.ranks))
     for job in jobs { job.weigh(pass) }
+    for job in sparse { job.run(pass) }
     var gates: [GateTape] = []
     var products: [Compute.Product] = []
     for gate in calls.compactMap(\.tape.gate) + [layerGate].compactMap(\.self)
@@ -47,6 +53,7 @@ extension LinearTape {
     for job in jobs { products += job.products(pass, passesOn: dx != nil) }
     pass.compute.run(products)
     for job in jobs { job.finish(dx, pass) }
+    if let dx { for job in sparse { job.passOn(dx, pass) } }
     if let dx { for gate in gates { gate.correct(dx, x, in: pass) } }
   }
 
@@ -218,7 +225,7 @@ extension LinearTape {
     }
   }
 
-  private func undrop(_ gradient: Rows, into dx: Rows, _ pass: TrainingPass) {
+  func undrop(_ gradient: Rows, into dx: Rows, _ pass: TrainingPass) {
     let (key, share, first) = (maskKey(pass), pass.dropout, pass.firstRow)
     pass.compute.forEachRow(dx.count, width: dx.width) { rows in
       for row in rows {

@@ -2,7 +2,8 @@ import LMoECore
 
 /// A linear layer and its experts in training: what the way back needs of the way forward.
 ///
-/// For T rows and R stacked ranks it keeps U = x·Āᵀ [T, R], and W₀x [T, outputs] where magnitudes need it.
+/// For T rows and R stacked ranks it keeps U = x·Āᵀ [T, R], or of experts that few rows have U of those rows alone, and
+/// W₀x [T, outputs] where magnitudes need it.
 final class LinearTape {
   let linear: Linear
   /// Its own gate, where each module has one.
@@ -11,6 +12,8 @@ final class LinearTape {
   let number: Int
   private(set) var u: Rows
   private(set) var plain: Rows
+  /// The experts by their rows, where few rows have them.
+  private(set) var sparse: SparseExperts?
   private let memory: [Activations]
 
   init(_ linear: Linear, gate: GateTape?, number: Int, memory: TapeMemory) {
@@ -28,7 +31,15 @@ final class LinearTape {
     linear.experts.map { $0.ranks + ($0.rescales ? linear.outputs : 0) } ?? 0
   }
 
-  private func decider(_ pass: TrainingPass) -> GateTape? { gate ?? pass.gate }
+  func decider(_ pass: TrainingPass) -> GateTape? { gate ?? pass.gate }
+
+  /// The experts by their rows, if that pays.
+  ///
+  /// A gate that does not choose may have a gradient where a weight is 0.
+  private func sparse(_ experts: LinearExperts, _ pass: TrainingPass) -> SparseExperts? {
+    guard let decider = decider(pass), decider.gate.normaliser.choosesSome else { return nil }
+    return SparseExperts(experts, weights: decider.weights, having: { decider.expertRows })
+  }
 
   // MARK: Forward
 
@@ -47,8 +58,17 @@ final class LinearTape {
     for (call, slot) in zip(calls, pass.workspace.slots) {
       guard let experts = call.tape.linear.experts else { continue }
       call.tape.gate?.forward(x, in: pass)
-      call.tape.u = call.tape.memory[0].rows(x.count, experts.ranks)
       let input = call.tape.dropped(x, slot, pass)
+      call.tape.sparse = call.tape.sparse(experts, pass)
+      if let sparse = call.tape.sparse {
+        call.tape.u = call.tape.memory[0].rows(sparse.pairs, sparse.rank)
+        let scaled = slot.scaled.rows(sparse.pairs, sparse.rank)
+        pass.compute.timed(.products) {
+          sparse.forward(input, into: call.tape.u, scaled: scaled, pass.compute, pass.workspace)
+        }
+        continue
+      }
+      call.tape.u = call.tape.memory[0].rows(x.count, experts.ranks)
       down.append(Compute.Product(terms: [.linear(input, experts.down)], output: call.tape.u))
     }
     pass.compute.run(down)
@@ -57,6 +77,13 @@ final class LinearTape {
       products.append(call.tape.product(call, x, slot, pass))
     }
     pass.compute.run(products)
+    for (call, slot) in zip(calls, pass.workspace.slots) {
+      guard let sparse = call.tape.sparse else { continue }
+      let scaled = slot.scaled.rows(sparse.pairs, sparse.rank)
+      pass.compute.timed(.products) {
+        sparse.add(scaled, to: call.output, pass.compute, pass.workspace)
+      }
+    }
   }
 
   /// The input of the experts: x, or x with elements dropped.
@@ -76,7 +103,7 @@ final class LinearTape {
   ) -> Compute.Product {
     let (linear, output, accumulates) = (linear, call.output, call.accumulates)
     let base = Compute.Term.linear(x, linear.weight)
-    guard let experts = linear.experts, let decider = decider(pass) else {
+    guard let experts = linear.experts, let decider = decider(pass), sparse == nil else {
       var product = Compute.Product(terms: [base], output: output, accumulates: accumulates)
       if linear.bias != nil { product.finish = { columns, _ in linear.addBias(output, columns) } }
       return product

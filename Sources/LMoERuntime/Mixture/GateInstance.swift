@@ -41,6 +41,17 @@ struct GateInstance: Sendable {
   /// Columns: all experts, and the null expert after them if there is one.
   let width: Int
 
+  /// Of what all members cost the part that those cost which a token has.
+  func chosenPart(of cost: Int) -> Int {
+    let members = routed.count + always.count
+    let chosen =
+      switch normaliser {
+      case .topKRenormalised(let k), .topKRaw(let k): min(k, routed.count)
+      case .none, .softmax: routed.count
+      }
+    return members == 0 ? 0 : cost * (always.count + chosen) / members
+  }
+
   /// The same as the kernels know it.
   let kernel: GateKernel
 

@@ -20,6 +20,8 @@ final class GateTape {
   private(set) var zetaTransposed: Rows
   /// What each row of the input gains of itself, for cosines.
   private(set) var corrections: Rows
+  /// The rows that have each expert, once somebody has asked.
+  private var rowsOfExperts: ExpertRows?
   /// Means over the rows: p, the share of the choices, and so on.
   var means = GateMeans()
   private let memory = (0..<6).map { _ in Activations() }
@@ -44,6 +46,14 @@ final class GateTape {
   /// Whether its weights depend on what it looks at.
   var dependsOnInput: Bool { gate.rows != nil }
 
+  /// The rows that have each expert.
+  var expertRows: ExpertRows {
+    if let rowsOfExperts { return rowsOfExperts }
+    let rows = ExpertRows(weights)
+    rowsOfExperts = rows
+    return rows
+  }
+
   /// Rows that are decided together.
   static let chunk = 128
 
@@ -53,6 +63,7 @@ final class GateTape {
   func forward(_ input: Rows, in pass: TrainingPass) {
     let stage = pass.compute.timer?.enter(.gates)
     defer { if let stage { pass.compute.timer?.leave(to: stage) } }
+    rowsOfExperts = nil
     raw = memory[0].rows(input.count, max(1, gate.routed.count))
     weights = memory[1].rows(input.count, gate.width)
     gammas = memory[2].rows(input.count, gate.width)

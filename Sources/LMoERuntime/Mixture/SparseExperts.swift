@@ -5,19 +5,21 @@ import LMoECore
 /// computed for the rows alone that have it.
 struct SparseExperts: Sendable {
   /// An expert and its rows.
-  private struct Group: Sendable {
+  struct Group: Sendable {
     let slot: LinearExperts.Slot
     let rows: [Int]
     /// Where its rows begin among those of all groups.
     let first: Int
   }
 
-  private let experts: LinearExperts
-  private let groups: [Group]
+  let experts: LinearExperts
+  let groups: [Group]
   private let weights: Rows
   /// The number of pairs of a row and an expert, and of rows of one expert at most.
-  private let pairs: Int
-  private let most: Int
+  let pairs: Int
+  let most: Int
+  /// The largest rank of an expert that some row has.
+  let rank: Int
 
   /// Of the ranks that all rows together would take with all experts, so many must not be needed.
   private static let part = 4
@@ -46,30 +48,60 @@ struct SparseExperts: Sendable {
       if ranks > limit { return nil }
     }
     (self.experts, self.groups, self.weights, self.pairs, self.most) = (experts, groups, weights, pairs, most)
+    rank = groups.reduce(1) { max($0, $1.slot.ranks.count) }
   }
 
   /// Adds Σ gᵢ·sᵢ·Bᵢ(Aᵢx) to `output` [T, outputs], for `x` [T, inputs].
   func add(_ x: Rows, to output: Rows, _ compute: Compute, _ workspace: Workspace) {
-    guard !groups.isEmpty else { return }
-    let workers = compute.pool.count
-    let largest = groups.reduce(1) { max($0, $1.slot.ranks.count) }
-    let u = workspace.sparseRanks.rows(pairs, largest)
-    let gathered = workspace.sparseRows.rows(workers * most, x.width)
-    compute.pool.run(items: groups.count) { item, worker in
-      let group = groups[item]
-      let input = gathered[worker * most..<worker * most + group.rows.count]
-      for (place, row) in group.rows.enumerated() {
-        unsafe input.row(place).update(from: x.row(row), count: x.width)
-      }
+    let u = workspace.sparseRanks.rows(pairs, rank)
+    forEachGroup(of: x, workspace.sparseRows, compute) { group, input, worker in
       let own = ranks(u, group)
       compute.compute(.linear(input, group.slot.factors.a), into: own, worker)
       for (place, row) in group.rows.enumerated() {
-        unsafe lmoe_scale(
-          own.row(place), weights[row, group.slot.expert] * group.slot.scaling, own.width, own.row(place))
+        unsafe lmoe_scale(own.row(place), factor(row, group), own.width, own.row(place))
       }
     }
+    spread(u, to: output, workspace.sparseProducts, compute) { group, own in group.slot.factors.term(own) }
+  }
+
+  /// g·s of a row's expert.
+  func factor(_ row: Int, _ group: Group) -> Float { weights[row, group.slot.expert] * group.slot.scaling }
+
+  /// U of a group: its rows × its ranks.
+  func ranks(_ u: Rows, _ group: Group) -> Rows {
+    u[group.first..<group.first + group.rows.count].columns(0..<group.slot.ranks.count)
+  }
+
+  /// Calls `body` for every group with its rows of x, which lie together in the memory of the worker that calls.
+  func forEachGroup(
+    of x: Rows, _ memory: Activations, _ compute: Compute,
+    _ body: @escaping @Sendable (_ group: Group, _ input: Rows, _ worker: Int) -> Void
+  ) {
+    let gathered = memory.rows(compute.pool.count * most, x.width)
+    compute.pool.run(items: groups.count) { item, worker in
+      let group = groups[item]
+      let input = gathered[worker * most..<worker * most + group.rows.count]
+      gather(x, group, into: input)
+      body(group, input, worker)
+    }
+  }
+
+  /// Copies a group's rows of x.
+  func gather(_ x: Rows, _ group: Group, into out: Rows) {
+    for (place, row) in group.rows.enumerated() {
+      unsafe out.row(place).update(from: x.row(row), count: x.width)
+    }
+  }
+
+  /// Adds a product of each group's part of `u` [pairs, r] to its rows of `output`.
+  func spread(
+    _ u: Rows, to output: Rows, _ memory: Activations, _ compute: Compute,
+    _ term: @escaping @Sendable (Group, Rows) -> Compute.Term
+  ) {
+    guard !groups.isEmpty else { return }
     // Each worker has columns of its own: a row has several experts.
-    let products = workspace.sparseProducts.rows(workers * most, output.width)
+    let workers = compute.pool.count
+    let products = memory.rows(workers * most, output.width)
     let step = max(32, (output.width / (4 * workers) + 31) / 32 * 32)
     compute.pool.run(items: (output.width + step - 1) / step) { item, worker in
       let columns = item * step..<min((item + 1) * step, output.width)
@@ -78,19 +110,13 @@ struct SparseExperts: Sendable {
         // Narrow rows, as those of B, are multiplied faster where they are added to something.
         product.columns(columns).clear()
         compute.compute(
-          Compute.Product(
-            terms: [group.slot.factors.term(ranks(u, group))], output: product, accumulates: true),
-          columns, worker)
+          Compute.Product(terms: [term(group, ranks(u, group))], output: product, accumulates: true), columns,
+          worker)
         for (place, row) in group.rows.enumerated() {
           unsafe lmoe_add(
             output.row(row) + columns.lowerBound, product.row(place) + columns.lowerBound, columns.count)
         }
       }
     }
-  }
-
-  /// U of a group: its rows × its ranks.
-  private func ranks(_ u: Rows, _ group: Group) -> Rows {
-    u[group.first..<group.first + group.rows.count].columns(0..<group.slot.ranks.count)
   }
 }

@@ -63,8 +63,7 @@ extension Model {
   ) -> Int {
     guard let experts = linear.experts else { return 0 }
     guard let gate = linear.gate ?? layerGate ?? self.gate else { return cost(experts) }
-    let members = gate.routed.count + gate.always.count
-    return members == 0 ? 0 : cost(experts) * (gate.always.count + gate.chosen) / members
+    return gate.chosenPart(of: cost(experts))
   }
 }
 
@@ -74,15 +73,5 @@ extension DecoderBlock {
       attention.query, attention.key, attention.value, attention.output, feedForward.gate, feedForward.up,
       feedForward.down,
     ]
-  }
-}
-
-extension GateInstance {
-  /// How many of the routed members have a weight at once.
-  fileprivate var chosen: Int {
-    switch normaliser {
-    case .topKRenormalised(let k), .topKRaw(let k): min(k, routed.count)
-    case .none, .softmax: routed.count
-    }
   }
 }

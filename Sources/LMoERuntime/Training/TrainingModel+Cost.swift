@@ -9,6 +9,8 @@ extension TrainingModel {
   ///     gradient of factors  N·r·(i + o)            dĀ, dB̄
   ///     gradient of input    N·(i·o + R·i)          D·W₀ + (Q ⊙ Ĝ)·Ā, if anything before it is trained
   ///
+  /// Where a gate chooses some of its experts, R and r are those of as many experts.
+  ///
   /// A gate with n rows of width h takes N·n·h forward, as much for the gradient of its rows, and as much for that of
   /// its input. A query sees itself and what comes before, within the window: each such pair takes 2·(heads·d)
   /// forward (score and mixture) and 4·(heads·d) backward (dV, dP, dQ, dK); that scores are computed again is our
@@ -46,7 +48,8 @@ extension TrainingModel {
         (second, reachesSecond, reachesAttention), ([tape.feedForward.down], reachesLast, reachesSecond),
       ] {
         for linear in tapes {
-          products += rows * Self.products(linear, isReached: isReached, goesOn: goesOn)
+          let gate = linear.gate ?? layerGate ?? gate
+          products += rows * Self.products(linear, gate, isReached: isReached, goesOn: goesOn)
           gates += gateProducts(linear.gate, rows, passesOn: goesOn)
         }
       }
@@ -58,16 +61,17 @@ extension TrainingModel {
       attention += pairs * tape.block.attention.query.outputs * (reachesInputs ? 6 : 2)
     }
     let goesBack = lowest != nil || gate?.isTrained == true
-    let last = Self.products(head.head, isReached: goesBack || head.head.isTrained, goesOn: goesBack)
+    let last = Self.products(
+      head.head, head.head.gate ?? gate, isReached: goesBack || head.head.isTrained, goesOn: goesBack)
     return [.products: products, .attention: attention, .head: targets * last, .gates: gates]
   }
 
   /// Of one row.
-  private static func products(_ tape: LinearTape, isReached: Bool, goesOn: Bool) -> Int {
+  private static func products(_ tape: LinearTape, _ gate: GateTape?, isReached: Bool, goesOn: Bool) -> Int {
     let (weight, experts) = (tape.linear.weight, tape.linear.experts)
     let (inputs, outputs) = (weight.columns, weight.rows)
-    let ranks = experts?.ranks ?? 0
-    let trained = experts?.trained?.ranks ?? 0
+    func chosen(_ ranks: Int?) -> Int { gate?.gate.chosenPart(of: ranks ?? 0) ?? ranks ?? 0 }
+    let (ranks, trained) = (chosen(experts?.ranks), chosen(experts?.trained?.ranks))
     var sum = inputs * outputs + ranks * (inputs + outputs)
     if isReached { sum += ranks * outputs + trained * (inputs + outputs) }
     if goesOn { sum += inputs * outputs + ranks * inputs }

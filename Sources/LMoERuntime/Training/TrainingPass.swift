@@ -69,6 +69,13 @@ final class TrainingWorkspace {
   let logits = Activations()
   /// A row for each worker.
   let scores = Activations()
+  /// Of experts that few rows have: rows of inputs and of gradients, U ⊙ Ĝ and transposes of a worker's expert, and
+  /// what is added to rows.
+  let sparseInputs = Activations()
+  let sparseGradients = Activations()
+  let sparseRanks = Activations()
+  let sparseTransposed = Activations()
+  let sparseProducts = Activations()
   /// Of up to three linear layers of one input.
   let slots = (0..<3).map { _ in Slot() }
 

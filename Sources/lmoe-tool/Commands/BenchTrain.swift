@@ -9,8 +9,8 @@ struct BenchTrain: ParsableCommand {
     commandName: "train",
     abstract: "Time training steps of a mixture on a model of random weights.",
     discussion: """
-      New experts adapt all linear layers, and a dense gate for each layer weighs them; both are trained, on \
-      random tokens all of which are to be predicted. The floor of a step is multiplying its matrices at the \
+      New experts adapt all linear layers, and a gate for each layer weighs all of them, or with --top the \
+      best; both are trained, on random tokens all of which are to be predicted. The floor of a step is multiplying its matrices at the \
       pace at which this machine is measured, between the steps, to multiply and add floats in registers; \
       loads, norms, activations, softmax and the optimizer come on top.
       """)
@@ -20,6 +20,9 @@ struct BenchTrain: ParsableCommand {
 
   @Option(name: .long, help: "How many experts there are.")
   var experts = 4
+
+  @Option(name: .long, help: "How many of them a token gets; all if not given.")
+  var top: Int?
 
   @Option(name: .long, help: "Their rank.")
   var rank = 16
@@ -49,13 +52,15 @@ struct BenchTrain: ParsableCommand {
       throw ValidationError(
         "--experts, --rank, --documents and --steps are at least 1, --length at least 2.")
     }
+    if let top, !(1...experts).contains(top) { throw ValidationError("--top is 1 to the number of experts.") }
     if let threads, !(1...1024).contains(threads) { throw ValidationError("--threads is 1 to 1024.") }
   }
 
   func run() throws {
     let pool = threads.map { WorkerPool(count: $0) } ?? .shared
     let base = try SyntheticBase.load(shape, weights, on: pool)
-    let gate = Gate(.linear, scope: .layer, normaliser: .softmax)
+    let normaliser = top.map { $0 == 1 ? Gate.Normaliser.topKRaw($0) : .topKRenormalised($0) } ?? .softmax
+    let gate = Gate(.linear, scope: .layer, normaliser: normaliser)
     var plan = TrainingPlan(
       .newGate("bench", gate, hasNull: false, always: []), trainsGate: true,
       newExperts: try (1...experts).map { number in
@@ -105,7 +110,8 @@ struct BenchTrain: ParsableCommand {
     }
     for line in table.lines { Terminal.print(line) }
     Terminal.print(
-      "\(shape.rawValue), \(weights.rawValue); \(experts) experts of rank \(rank); \(documents) texts of "
+      "\(shape.rawValue), \(weights.rawValue); \(experts) experts of rank \(rank)"
+        + (top.map { ", \($0) for each token" } ?? "") + "; \(documents) texts of "
         + "\(length) tokens; \(threads) threads; \(result.parameters) parameters trained")
   }
 
@@ -116,6 +122,7 @@ struct BenchTrain: ParsableCommand {
     report["weights"] = .string(weights.rawValue)
     report["threads"] = .integer(threads)
     report["experts"] = .integer(experts)
+    report["top"] = top.map { .integer($0) } ?? .null
     report["rank"] = .integer(rank)
     report["documents"] = .integer(documents)
     report["length"] = .integer(length)
