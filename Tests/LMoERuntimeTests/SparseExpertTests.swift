@@ -135,5 +135,15 @@ import Testing
     let few = OwnedRows(8, 16)
     few.rows.clear()
     #expect(SparseExperts(experts, weights: few.rows, having: { ExpertRows(few.rows) }) == nil)
+    // Nor where one of them is as large as many others that rows have.
+    let unequal = numbers.experts(
+      [(rank: 60, isTransposed: false)] + (0..<15).map { _ in (rank: 1, isTransposed: false) },
+      inputs: Self.inputs, outputs: Self.outputs)
+    let some = OwnedRows(Self.rows, 16)
+    some.rows.clear()
+    for row in 0..<Self.rows { for column in 1...3 { some.rows[row, column] = 1 } }
+    #expect(SparseExperts(unequal, weights: some.rows, having: { ExpertRows(some.rows) }) != nil)
+    some.rows[0, 0] = 1
+    #expect(SparseExperts(unequal, weights: some.rows, having: { ExpertRows(some.rows) }) == nil)
   }
 }

@@ -24,7 +24,7 @@ struct SparseExperts: Sendable {
   /// Of the ranks that all rows together would take with all experts, so many must not be needed.
   private static let part = 4
 
-  /// The groups; nil if there are few rows, or too many of them have an expert.
+  /// The groups; nil if there are few rows, if too many of them have an expert, or if ranks are too unequal.
   ///
   /// - Parameters:
   ///   - experts: The experts of the layer.
@@ -49,6 +49,8 @@ struct SparseExperts: Sendable {
     }
     (self.experts, self.groups, self.weights, self.pairs, self.most) = (experts, groups, weights, pairs, most)
     rank = groups.reduce(1) { max($0, $1.slot.ranks.count) }
+    // Pairs have places of one size: with a few large experts among small ones they would take more than all ranks.
+    if pairs * rank > weights.count * experts.ranks { return nil }
   }
 
   /// Adds Σ gᵢ·sᵢ·Bᵢ(Aᵢx) to `output` [T, outputs], for `x` [T, inputs].

@@ -10,9 +10,9 @@ struct BenchTrain: ParsableCommand {
     abstract: "Time training steps of a mixture on a model of random weights.",
     discussion: """
       New experts adapt all linear layers, and a gate for each layer weighs all of them, or with --top the \
-      best; both are trained, on random tokens all of which are to be predicted. The floor of a step is multiplying its matrices at the \
-      pace at which this machine is measured, between the steps, to multiply and add floats in registers; \
-      loads, norms, activations, softmax and the optimizer come on top.
+      best; both are trained, on random tokens all of which are to be predicted. The floor of a step is \
+      multiplying its matrices at the pace at which this machine is measured, between the steps, to multiply \
+      and add floats in registers; loads, norms, activations, softmax and the optimizer come on top.
       """)
 
   @Option(name: .long, help: "The shape of the model.")
