@@ -3,7 +3,9 @@ import Testing
 
 /// `bench train`: that it trains, counts and times; how fast is for people to judge.
 @Suite(.timeLimit(.minutes(1))) struct BenchTrainTests {
-  private func report(_ options: String...) throws -> JSON {
+  private func report(_ options: String...) throws -> JSON { try report(options) }
+
+  private func report(_ options: [String]) throws -> JSON {
     try Tool().succeed(
       command: ["bench", "train", "--shape", "s15m", "--documents", "1", "--length", "32", "--json"] + options
     ).json()
@@ -37,9 +39,19 @@ import Testing
     #expect(losses[2] < losses[1] && losses[1] < losses[0])
   }
 
-  @Test func `the floor counts what the formulas of the mixture ask for`() throws {
-    let report = try report("--steps", "1")
-    let (layers, tokens, hidden, inner, vocabulary, ranks) = (6, 32, 288, 768, 32_000, 64)
+  @Test func `so they do where each token has some of them`() throws {
+    let report = try report("--steps", "3", "--experts", "9", "--top", "2")
+    #expect(report["experts"]?.int == 9 && report["top"]?.int == 2)
+    let losses = (report["losses"]?.array ?? []).compactMap(\.double)
+    #expect(losses.count == 3 && losses[2] < losses[1] && losses[1] < losses[0])
+  }
+
+  /// All of four experts of rank 16, and two of eight.
+  @Test(arguments: [(4, []), (8, ["--top", "2"])])
+  func `the floor counts what the formulas of the mixture ask for`(experts: Int, top: [String]) throws {
+    let report = try report(["--steps", "1", "--experts", "\(experts)"] + top)
+    let (layers, tokens, hidden, inner, vocabulary) = (6, 32, 288, 768, 32_000)
+    let ranks = top.isEmpty ? 64 : 32
     let weights = 4 * hidden * hidden + 3 * hidden * inner
     let ends = 4 * 2 * hidden + 3 * (hidden + inner)
     // W₀ forward and backward; Ā and B̄ forward, for their inputs and for themselves. Nothing goes back through the
@@ -50,7 +62,7 @@ import Testing
       "products": products,
       "attention": layers * tokens * (tokens + 1) / 2 * hidden * 6,
       "head": 2 * (tokens - 1) * vocabulary * hidden,
-      "gates": (3 * layers - 1) * tokens * 4 * hidden,
+      "gates": (3 * layers - 1) * tokens * experts * hidden,
       "optimizer": 0, "passes": 0,
     ]
     var sum = 0.0
@@ -67,7 +79,10 @@ import Testing
   }
 
   @Test func `what cannot be trained is refused`() throws {
-    for options in [["--experts", "0"], ["--length", "1"], ["--steps", "0"], ["--threads", "0"]] {
+    for options in [
+      ["--experts", "0"], ["--length", "1"], ["--steps", "0"], ["--threads", "0"],
+      ["--top", "0"], ["--top", "5"],
+    ] {
       #expect(try Tool().run(["bench", "train", "--shape", "s15m"] + options).status == 64, "\(options)")
     }
   }

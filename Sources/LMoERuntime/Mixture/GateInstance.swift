@@ -41,17 +41,6 @@ struct GateInstance: Sendable {
   /// Columns: all experts, and the null expert after them if there is one.
   let width: Int
 
-  /// Of what all members cost the part that those cost which a token has.
-  func chosenPart(of cost: Int) -> Int {
-    let members = routed.count + always.count
-    let chosen =
-      switch normaliser {
-      case .topKRenormalised(let k), .topKRaw(let k): min(k, routed.count)
-      case .none, .softmax: routed.count
-      }
-    return members == 0 ? 0 : cost * (always.count + chosen) / members
-  }
-
   /// The same as the kernels know it.
   let kernel: GateKernel
 
@@ -65,6 +54,17 @@ struct GateInstance: Sendable {
     kernel = GateKernel(
       score, normaliser, temperature: temperature, rows: rows, terms: terms, routed: routed, always: always,
       width: width)
+  }
+
+  /// Of what all members cost the part that those cost which a token has.
+  func chosenPart(of cost: Int) -> Int {
+    let members = routed.count + always.count
+    let chosen =
+      switch normaliser {
+      case .topKRenormalised(let k), .topKRaw(let k): min(k, routed.count)
+      case .none, .softmax: routed.count
+      }
+    return members == 0 ? 0 : cost * (always.count + chosen) / members
   }
 
   /// Weighs the experts for each row.

@@ -59,6 +59,7 @@ struct BenchTrain: ParsableCommand {
   func run() throws {
     let pool = threads.map { WorkerPool(count: $0) } ?? .shared
     let base = try SyntheticBase.load(shape, weights, on: pool)
+    // Among the best one alone the gate has no gradient.
     let normaliser = top.map { $0 == 1 ? Gate.Normaliser.topKRaw($0) : .topKRenormalised($0) } ?? .softmax
     let gate = Gate(.linear, scope: .layer, normaliser: normaliser)
     var plan = TrainingPlan(
